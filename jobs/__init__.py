@@ -1,0 +1,1 @@
+"""spark-submit entry points: arguments, validated config, one pipeline call."""

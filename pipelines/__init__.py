@@ -1,0 +1,1 @@
+"""How it scales: Spark stages that lift features/ over the cluster, Delta tables, gates."""
