@@ -1,0 +1,80 @@
+"""The Spark session that every job shares."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from pyspark.sql import SparkSession
+
+from pipelines.errors import ConfigError
+
+DELTA_PACKAGE = "io.delta:delta-spark_2.13:4.0.1"
+"""What a cluster is given with ``--packages``; ``make setup`` puts the jars beside pip's pyspark."""
+
+JAVA_MAJOR = 17
+
+
+def start_spark(app: str, settings: Mapping[str, str] | None = None) -> SparkSession:
+    """A session with Delta, UTC and Arrow; ``settings`` win over ours, spark-submit's over both.
+
+    Raises ConfigError where Java is missing or too old, or where Delta's jars cannot be found.
+    """
+    if "SPARK_CONNECT_MODE_ENABLED" not in os.environ and "PYSPARK_GATEWAY_PORT" not in os.environ:
+        require_java()
+    # Workers must import what the driver imports; without this they take the system's python3.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    ours = {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+        "spark.sql.parquet.compression.codec": "zstd",
+        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.sql.shuffle.partitions": "8",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.ui.enabled": "false",
+    }
+    builder = SparkSession.builder.appName(app)
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        builder = builder.config("spark.driver.memory", driver_memory())
+    for key, value in {**ours, **(settings or {})}.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    _require_delta(spark)
+    return spark
+
+
+def driver_memory() -> str:
+    """A third of this machine's memory, 1 to 8 GiB: local mode runs everything in the driver's JVM."""
+    page_bytes, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+    gib = page_bytes * pages / 3 / 2**30
+    return f"{int(min(max(gib, 1), 8))}g"
+
+
+def require_java() -> None:
+    """ConfigError, in one line that says what to install, unless Java 17 or newer answers."""
+    home = os.environ.get("JAVA_HOME")
+    java = f"{home}/bin/java" if home else shutil.which("java")
+    advice = f"install Java {JAVA_MAJOR} (Debian: apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
+    if java is None or not os.access(java, os.X_OK):
+        raise ConfigError(f"Java is missing: {advice}")
+    answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    version = re.search(r'version "(\d+)', answer.stderr)
+    if version is None or int(version[1]) < JAVA_MAJOR:
+        shown = answer.stderr.splitlines()[0] if answer.stderr else "no answer"
+        raise ConfigError(f"Java {JAVA_MAJOR} or newer is needed, {java} says {shown}: {advice}")
+
+
+def _require_delta(spark: SparkSession) -> None:
+    assert spark.sparkContext._jvm is not None
+    loader = spark.sparkContext._jvm.Thread.currentThread().getContextClassLoader()
+    try:
+        loader.loadClass("io.delta.sql.DeltaSparkSessionExtension")
+    except Exception:
+        raise ConfigError(
+            f"Delta's jars are not on Spark's class path: run `make setup`, or pass --packages {DELTA_PACKAGE}"
+        ) from None

@@ -1,0 +1,82 @@
+"""Where tables lie and how they are read and written: the one place that names paths."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+
+from pipelines.errors import WarehouseError
+
+LAYERS = ("bronze", "silver", "gold", "ops")
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """Delta tables under one root; ``run_id`` is stamped into every commit."""
+
+    spark: SparkSession
+    root: str
+    run_id: str = ""
+
+    def path(self, table: str) -> str:
+        """Folder of a table named ``layer/name``."""
+        layer, _, name = table.partition("/")
+        if layer not in LAYERS or not name:
+            raise ValueError(f"{table!r} is not layer/name")
+        return f"{self.root}/{layer}/{name}"
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has a first commit."""
+        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+
+    def read(self, table: str, version: int | None = None) -> DataFrame:
+        """The table's rows, at a version or at its newest."""
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        return reader.load(self.path(table))
+
+    def append(self, frame: DataFrame, table: str, partition_by: tuple[str, ...] = ()) -> int:
+        """Append rows; the table's version afterwards."""
+        return self._write(frame, table, "append", partition_by)
+
+    def overwrite(self, frame: DataFrame, table: str, partition_by: tuple[str, ...] = ()) -> int:
+        """Replace all rows, and the schema where it changed; the version afterwards."""
+        return self._write(frame, table, "overwrite", partition_by)
+
+    def version(self, table: str) -> int:
+        """The table's newest version."""
+        row = DeltaTable.forPath(self.spark, self.path(table)).history(1).select("version").first()
+        assert row is not None
+        return int(row[0])
+
+    def _write(self, frame: DataFrame, table: str, mode: str, partition_by: tuple[str, ...]) -> int:
+        writer = (
+            frame.write.format("delta")
+            .mode(mode)
+            .option("userMetadata", self.run_id)
+            .option("delta.enableDeletionVectors", "false")
+        )
+        if mode == "overwrite":
+            writer = writer.option("overwriteSchema", "true")
+        if partition_by:
+            writer = writer.partitionBy(*partition_by)
+        writer.save(self.path(table))
+        return self.version(table)
+
+
+def require_writable(root: str) -> None:
+    """WarehouseError unless a local warehouse folder can be made and written to."""
+    if "://" in root:
+        return
+    probe = Path(root) / ".seqloom-write-probe"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise WarehouseError(
+            f"{root}: the warehouse cannot be written ({error.strerror}); "
+            "choose another with --warehouse DIR or mend its permissions"
+        ) from None
