@@ -1,0 +1,48 @@
+# Every target sets up what it needs; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.seqloom-ready
+EVENTS ?= 100000
+DEMO ?= demo
+
+.PHONY: help setup demo test test-long lint format types status zip clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## .venv with the exact pins and Delta's jars
+
+$(READY): pyproject.toml conf/constraints.txt pipelines/setup_jars.py
+	@PYTHON=$(PYTHON) VENV=$(VENV) bash .ci/setup
+	@touch $@
+
+demo: setup  ## the main job, end to end, on generated events with known truth (EVENTS=100000)
+	@. $(BIN)/activate && EVENTS=$(EVENTS) DEMO=$(DEMO) bash .ci/demo
+
+test: setup  ## linters, types, import contracts and every test but the long ones
+	@. $(BIN)/activate && ruff check . && ruff format --check . && mypy && lint-imports --no-cache
+	@. $(BIN)/activate && pytest -q -m "not slow"
+
+test-long: setup  ## the long checks as well
+	@. $(BIN)/activate && pytest -q
+
+lint: setup  ## ruff, types and import contracts only
+	@. $(BIN)/activate && ruff check . && ruff format --check . && mypy && lint-imports --no-cache
+
+format: setup  ## rewrite the code in the project's style
+	@. $(BIN)/activate && ruff check --fix . ; . $(BIN)/activate && ruff format .
+
+status: setup  ## what the demo's warehouse holds and how its last runs ended
+	@. $(BIN)/activate && python jobs/status.py --warehouse $(DEMO)/warehouse
+
+zip: setup  ## dist/seqloom.zip, for spark-submit --py-files on a cluster
+	@. $(BIN)/activate && python -c "import zipfile, pathlib; pathlib.Path('dist').mkdir(exist_ok=True); \
+	z = zipfile.PyZipFile('dist/seqloom.zip', 'w'); \
+	[z.write(p) for d in ('features', 'pipelines', 'jobs') for p in sorted(pathlib.Path(d).rglob('*.py'))]; z.close()"
+	@echo dist/seqloom.zip
+
+clean:  ## remove what the demo and the tools left (not .venv)
+	@rm -rf $(DEMO) dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
