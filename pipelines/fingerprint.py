@@ -1,0 +1,81 @@
+"""Which settings shape the tables, so that a warehouse is never continued with other ones."""
+
+import hashlib
+import json
+from typing import Any, Final
+
+from pipelines.config.model import Config
+from pipelines.errors import WarehouseError
+from pipelines.pointer import Published
+
+_SHAPING_SECTIONS: Final = (
+    "ingest",
+    "sessions",
+    "users",
+    "fit",
+    "embeddings",
+    "themes",
+    "hops",
+    "sequences",
+)
+_SHAPING_SOURCE: Final = ("columns", "ts_unit", "clock", "event_types", "unlisted_event_type", "window")
+"""Not the path or the file format: tomorrow's events may come as Parquet."""
+
+_SHOWN_DIFFERENCES: Final = 3
+
+
+def table_settings(config: Config) -> dict[str, Any]:
+    """The settings that shape the tables, as plain JSON values (not paths, gates or Spark's)."""
+    plain = config.model_dump(mode="json")
+    settings: dict[str, Any] = {name: plain[name] for name in _SHAPING_SECTIONS}
+    settings["source"] = {name: plain["source"][name] for name in _SHAPING_SOURCE}
+    items = plain["items"]
+    settings["items"] = items and {name: items[name] for name in ("item_id", "category_id")}
+    return settings
+
+
+def settings_json(config: Config) -> str:
+    """Canonical JSON of ``table_settings``; what ``Published.settings`` holds."""
+    return json.dumps(table_settings(config), sort_keys=True)
+
+
+def fingerprint(config: Config) -> str:
+    """A short name of the table-shaping settings: 16 hex digits of their SHA-256 (our choice)."""
+    return hashlib.sha256(settings_json(config).encode()).hexdigest()[:16]
+
+
+def explain_difference(old_settings: str, config: Config) -> str:
+    """Which keys differ between published settings and this config; '' where none does."""
+    old, new = _flat(json.loads(old_settings)), _flat(table_settings(config))
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    shown = keys[:_SHOWN_DIFFERENCES]
+    told = [f"{key} = {_shown(old, key)}, this config says {_shown(new, key)}" for key in shown]
+    if len(keys) > _SHOWN_DIFFERENCES:
+        told.append(f"{len(keys) - _SHOWN_DIFFERENCES} more differ")
+    return "; ".join(told)
+
+
+def require_same_settings(root: str, pointer: Published | None, config: Config) -> None:
+    """WarehouseError that names the differing keys, unless the warehouse was built with this config."""
+    if pointer is None or pointer.config_fingerprint == fingerprint(config):
+        return
+    difference = explain_difference(pointer.settings, config)
+    if difference:
+        raise WarehouseError(
+            f"warehouse {root} was published with {difference}; "
+            "use --full-refresh to rebuild it, or another --warehouse"
+        )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{prefix}.{key}" if prefix else key)
+    return flat
+
+
+def _shown(flat: dict[str, Any], key: str) -> str:
+    value = flat.get(key)
+    return "unset" if value is None else str(value)

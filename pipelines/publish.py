@@ -1,0 +1,141 @@
+"""Publishing: a run's tables become visible in one commit, and a died run's commits are undone.
+
+The pointer covers every table of bronze, silver and gold. ``ops`` is never restored: it is the
+record of what happened.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame
+
+from pipelines.errors import SeqloomError, WarehouseError
+from pipelines.pointer import Published, move_pointer, published, require_published
+from pipelines.warehouse import Warehouse
+
+COVERED_LAYERS: Final = ("bronze", "silver", "gold")
+
+_USER_METADATA: Final = "spark.databricks.delta.commitInfo.userMetadata"
+
+
+def publish(warehouse: Warehouse, new: Published, expected: Published | None) -> Published:
+    """Make the run's tables the published ones; the pointer with its number.
+
+    ``expected`` is the pointer that the run restored to and built upon. Raises SeqloomError, with
+    nothing published, where the pointer has moved, a commit since is not of ``warehouse.run_id``, or
+    ``new.versions`` is not what lies in the warehouse.
+    """
+    if new.run_id != warehouse.run_id:
+        raise ValueError(f"run {warehouse.run_id!r} cannot publish for run {new.run_id!r}")
+    found = table_versions(warehouse)
+    if found != new.versions:
+        differing = sorted(dict(found.items() ^ new.versions.items()))
+        raise SeqloomError(
+            f"{warehouse.root}: {', '.join(differing)} changed after the run read its versions; "
+            "nothing was published: start it again"
+        )
+    for table in new.versions:
+        since = None if expected is None else expected.versions.get(table)
+        for version, owner in _commits_since(warehouse, table, since):
+            if owner != warehouse.run_id:
+                raise SeqloomError(
+                    f"{warehouse.path(table)}: version {version} was written by "
+                    f"{owner or 'an unnamed writer'}, not by this run; "
+                    "nothing was published: end that writer and start the run again"
+                )
+    return move_pointer(warehouse.root, new, expected)
+
+
+def restore(warehouse: Warehouse, pointer: Published | None) -> list[str]:
+    """Undo what lies beyond the pointer; one line for each table that was put back or removed.
+
+    A table that the pointer does not know is removed with its files. Safe to repeat.
+    """
+    done = []
+    for table in list(_tables(warehouse)):
+        version = None if pointer is None else pointer.versions.get(table)
+        if version is None:
+            _delete(warehouse, table)
+            done.append(f"{table}: removed, left by a run that did not publish")
+        elif any(True for _ in _commits_since(warehouse, table, version)):
+            _restore_table(warehouse, table, version)
+            done.append(f"{table}: put back to version {version}")
+    if pointer is not None:
+        missing = sorted(set(pointer.versions) - set(_tables(warehouse)))
+        if missing:
+            raise WarehouseError(
+                f"{warehouse.root}: {', '.join(missing)} of publication {pointer.number} is gone; "
+                "bring the folder back from a backup, or build anew into another --warehouse"
+            )
+    return done
+
+
+def table_versions(warehouse: Warehouse) -> dict[str, int]:
+    """The newest version of every table that a pointer covers: what a run is about to publish."""
+    return {table: warehouse.version(table) for table in _tables(warehouse)}
+
+
+def read_published(warehouse: Warehouse, table: str, pointer: Published | None = None) -> DataFrame:
+    """The rows of a table in the published version (``pointer``'s, where given).
+
+    Raises WarehouseError where nothing is published, or not this table.
+    """
+    pointer = pointer or require_published(warehouse.root)
+    if table not in pointer.versions:
+        known = ", ".join(sorted(pointer.versions))
+        raise WarehouseError(f"{warehouse.root}: table {table} is not published; published are: {known}")
+    return warehouse.read(table, pointer.versions[table])
+
+
+def _commits_since(warehouse: Warehouse, table: str, version: int | None) -> Iterator[tuple[int, str | None]]:
+    """Version and writer of the commits that changed a table since ``version``, newest first.
+
+    A RESTORE to that very version ends the walk: beyond it nothing of what it undid is left.
+    """
+    history = DeltaTable.forPath(warehouse.spark, warehouse.path(table)).history()
+    columns = ("version", "operation", "operationParameters", "userMetadata")
+    for row in history.select(*columns).orderBy("version", ascending=False).toLocalIterator():
+        if version is not None:
+            back = row["operation"] == "RESTORE" and row["operationParameters"].get("version") == str(version)
+            if row["version"] <= version or back:
+                return
+        yield int(row["version"]), row["userMetadata"]
+
+
+def _restore_table(warehouse: Warehouse, table: str, version: int) -> None:
+    conf = warehouse.spark.conf
+    before = conf.get(_USER_METADATA, None)
+    conf.set(_USER_METADATA, warehouse.run_id)
+    try:
+        DeltaTable.forPath(warehouse.spark, warehouse.path(table)).restoreToVersion(version)
+    finally:
+        if before is None:
+            conf.unset(_USER_METADATA)
+        else:
+            conf.set(_USER_METADATA, before)
+
+
+def _tables(warehouse: Warehouse) -> Iterator[str]:
+    """Names of the Delta tables in the covered layers; folders that are none are left alone."""
+    for layer in COVERED_LAYERS:
+        files, folder = _hadoop(warehouse, f"{warehouse.root}/{layer}")
+        if files.exists(folder):
+            names = sorted(status.getPath().getName() for status in files.listStatus(folder))
+            yield from (f"{layer}/{name}" for name in names if warehouse.exists(f"{layer}/{name}"))
+
+
+def _delete(warehouse: Warehouse, table: str) -> None:
+    files, folder = _hadoop(warehouse, warehouse.path(table))
+    files.delete(folder, True)
+
+
+def _hadoop(warehouse: Warehouse, path: str) -> tuple[Any, Any]:
+    """Hadoop's file system and path object: the way to list and delete that works on any store."""
+    context = warehouse.spark.sparkContext
+    jvm: Any = context._jvm
+    folder = jvm.org.apache.hadoop.fs.Path(path)
+    return folder.getFileSystem(context._jsc.hadoopConfiguration()), folder
+
+
+__all__ = ["Published", "publish", "published", "read_published", "restore", "table_versions"]
