@@ -31,7 +31,9 @@ MIN_NULL: Final = 200
 
 CLASS_OF_SIZE: Final = np.array([-1, 0, 1, 2, 2, 3, 3, 3, 3])
 
-WINDOWS_SCHEMA: Final = pa.schema([("pair", pa.int32()), ("distance", pa.float64()), ("priority", pa.int64())])
+WINDOWS_SCHEMA: Final = pa.schema(
+    [("pair", pa.int32()), ("distance", pa.float64()), ("priority", pa.int64())]
+)
 NULL_SCHEMA: Final = pa.schema([("pair", pa.int32()), ("distance", pa.float64())])
 
 
@@ -141,7 +143,9 @@ def null_windows(
     hashes = np.array([user_hash(user) for user in block.user_ids], dtype=np.uint64)
     user = np.searchsorted(block.offsets, starts, side="right") - 1
     sessions = SessionVectors.of(rows, starts)
-    return windows_in(sessions, hashes[user], block.session[starts], table.vectors, size_mix, per_session)
+    return windows_in(
+        sessions, hashes[user], block.session[starts], table.vectors, size_mix, per_session=per_session
+    )
 
 
 def windows_in(
@@ -150,6 +154,7 @@ def windows_in(
     ordinal: NDArray[np.int32],
     vectors: NDArray[np.float32],
     size_mix: NDArray[np.int64],
+    *,
     per_session: int = 2,
 ) -> NullWindows:
     """Draw windows inside S sessions with hashes of (user, session ordinal, class pair, draw).

@@ -1,6 +1,7 @@
 """Themes, hops and returns of a block of events under one fit."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -109,10 +110,128 @@ class SessionRows:
     first_event_id: pa.Array
     theme_id: NDArray[np.int32]
     has_interest: NDArray[np.bool_]
-    hop_distance: NDArray[np.float64]
+    hop_distance: NDArray[np.float64]  # 0 where has_distance is False
     has_distance: NDArray[np.bool_]
-    hop_p: NDArray[np.float64]
+    hop_p: NDArray[np.float64]  # 1 where undecided
     decided: NDArray[np.bool_]
     is_hop: NDArray[np.bool_]
     is_return: NDArray[np.bool_]
     return_lag: NDArray[np.int32]
+
+    def to_batch(self, session_id: pa.Array) -> pa.RecordBatch:
+        """Rows of ``sessions_arrow_schema``, given the S session ids."""
+        schema = sessions_arrow_schema()
+        undecided = ~self.decided
+        masked: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {
+            "hop_distance": (self.hop_distance, ~self.has_distance),
+            "hop_p": (self.hop_p, undecided),
+            "hop_score": (1.0 - self.hop_p, undecided),
+            "is_hop": (self.is_hop, undecided),
+            "is_return": (self.is_return, undecided),
+            "return_lag": (self.return_lag, ~self.is_return),
+        }
+        columns: dict[str, pa.Array] = {
+            "session_id": session_id,
+            "user_id": pa.array(self.user_ids, pa.string()).take(pa.array(self.user)),
+            "start_ts": pa.array(self.start_ts).cast(schema.field("start_ts").type),
+            "end_ts": pa.array(self.end_ts).cast(schema.field("end_ts").type),
+            "first_event_id": self.first_event_id,
+        }
+        for name in ("ordinal", "n_events", "theme_id", "has_interest"):
+            columns[name] = pa.array(getattr(self, name))
+        for name, values in (self.n_mode | self.n_vectors).items():
+            columns[name] = pa.array(values)
+        for name, (values, mask) in masked.items():
+            columns[name] = pa.array(values, mask=mask)
+        return pa.record_batch([columns[name] for name in schema.names], schema=schema)
+
+
+def tag_block(
+    block: EventBlock, fitted: FittedThemes, state: TagState | None = None
+) -> tuple[Tags, SessionRows, TagState | None]:
+    """Themes of a block's events and its session rows; the same however the history is cut in blocks.
+
+    ``state`` is what the block before returned: None unless that one was ``unfinished``. ValueError
+    where it is not that of this block's first user.
+    """
+    if block.continued != (state is not None) or (state and block.user_ids[:1] != [state.user_id]):
+        raise ValueError("the state is not that of the block's first user; pass each block's state on")
+    if not block.size:
+        raise ValueError("an empty block has no sessions to tag")
+    table = fitted.table
+    starts = block.session_starts()
+    rows, source = table.lookup(block.item, block.category)
+    running = running_themes(table.vectors, rows, starts, fitted.centroids, fitted.theme_ids)
+    ends = np.append(starts[1:], block.size) - 1
+    theme = running[ends]
+    tags = Tags(running, np.repeat(theme, ends - starts + 1))
+
+    user = np.searchsorted(block.offsets, starts, side="right") - 1
+    opens = np.diff(user, prepend=-1) > 0  # a user's first session in the block
+    hop = _hops(SessionVectors.of(rows, starts), opens, fitted, state)
+    theme_before = np.where(opens, NO_THEME, np.roll(theme, 1))
+    theme_before[0] = state.theme if state else NO_THEME
+    seen = state.seen if state else NOTHING_SEEN
+    returns, lag, seen = find_returns(user, block.session[starts], theme, theme_before, hop.is_hop, seen=seen)
+    sessions = SessionRows(
+        user=user,
+        user_ids=block.user_ids,
+        start=starts,
+        ordinal=block.session[starts],
+        start_ts=block.ts[starts],
+        end_ts=block.ts[ends],
+        n_events=(ends - starts + 1).astype(np.int32),
+        n_mode={name: _count(block.mode == code, starts) for name, code in _MODE_COLUMNS.items()},
+        n_vectors={name: _count(source == code, starts) for name, code in _SOURCE_COLUMNS.items()},
+        first_event_id=block.event_id.take(pa.array(starts)),
+        theme_id=theme,
+        has_interest=theme != NO_THEME,
+        hop_distance=hop.distance,
+        has_distance=hop.has_distance,
+        hop_p=hop.p,
+        decided=hop.decided,
+        is_hop=hop.is_hop,
+        is_return=returns,
+        return_lag=lag,
+    )
+    left = None
+    if block.unfinished:
+        left = TagState(block.user_ids[-1], int(theme[-1]), hop.tail_sum, hop.tail_size, seen)
+    return tags, sessions, left
+
+
+@dataclass(frozen=True)
+class _Hops:
+    distance: NDArray[np.float64]
+    has_distance: NDArray[np.bool_]
+    p: NDArray[np.float64]
+    decided: NDArray[np.bool_]
+    is_hop: NDArray[np.bool_]
+    tail_sum: NDArray[np.float64]
+    tail_size: int
+
+
+def _hops(
+    sessions: SessionVectors, opens: NDArray[np.bool_], fitted: FittedThemes, state: TagState | None
+) -> _Hops:
+    """Test each of S sessions against the one before; ``opens`` marks those without one in the block."""
+    first, last, size = boundary_sides(fitted.table.vectors, sessions)
+    before, size_before = np.roll(last, 1, axis=0), np.where(opens, 0, np.roll(size, 1))
+    if state:
+        before[0], size_before[0] = state.tail_sum, state.tail_size
+    at = np.flatnonzero((size > 0) & (size_before > 0))
+    distance = cosine_distance(before[at], first[at])
+    at, distance = at[~np.isnan(distance)], distance[~np.isnan(distance)]
+    pair = class_pair(size_before[at], size[at])
+    decidable = fitted.hop_null.decidable(fitted.alpha)[pair]
+    known, decided = np.zeros(len(size), dtype=bool), np.zeros(len(size), dtype=bool)
+    distances, p = np.zeros(len(size)), np.ones(len(size))
+    known[at], distances[at] = True, distance
+    decided[at] = decidable
+    p[at[decidable]] = fitted.hop_null.p_value(pair[decidable], distance[decidable])
+    return _Hops(distances, known, p, decided, decided & (p <= fitted.alpha), last[-1].copy(), int(size[-1]))
+
+
+def _count(chosen: NDArray[np.bool_], starts: NDArray[np.int64]) -> NDArray[np.int32]:
+    """How many events of each session are chosen; (S,)."""
+    return np.asarray(np.add.reduceat(chosen, starts, dtype=np.int32))

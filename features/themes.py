@@ -25,7 +25,7 @@ def nearest_theme(
         raise ValueError("theme ids must ascend: the first of equally near centroids wins")
     scores = sums @ centroids.T  # (n, K)
     best = scores.argmax(axis=1)
-    themes = theme_ids[best]
+    themes: NDArray[np.int32] = theme_ids[best].astype(np.int32)
     level = np.flatnonzero(scores[np.arange(len(sums)), best] == 0)  # zero, or at right angles to all
     themes[level[~sums[level].any(axis=1)]] = NO_THEME
     return themes
@@ -37,6 +37,7 @@ def running_themes(
     starts: NDArray[np.int64],
     centroids: NDArray[np.float64],
     theme_ids: NDArray[np.int32],
+    *,
     slice_events: int = SLICE_EVENTS,
 ) -> NDArray[np.int32]:
     """Theme of each event's session up to and including the event; (N,).
