@@ -130,12 +130,13 @@ class Sessions(Section):
 
 
 class Users(Section):
-    """When a user is flagged; flagged users stay in the tables (our choice of limits)."""
+    """When a user is flagged; flagged users stay in the tables. Defaults: ``features.users``."""
 
     heavy_events: int = Field(default=50_000, ge=1)
-    bot_events: int = Field(default=200, ge=2)
-    bot_median_gap: Duration = "1s"
-    bot_events_per_day: int = Field(default=10_000, ge=1)
+    fast_gap: Duration = "1s"  # a median gap up to this is no person's …
+    fast_gaps: int = Field(default=200, ge=1)  # … over at least so many gaps
+    pause: Duration = "30min"  # a person rests longer than this …
+    awake: Duration = "24h"  # … at least this often
 
 
 class Fit(Section):

@@ -1,0 +1,26 @@
+"""Where learning stops: nothing at or after ``train_end`` reaches a vocabulary count, vector or theme."""
+
+from datetime import datetime
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from pipelines.instants import from_micros
+
+HOUR_US = 3_600_000_000
+
+
+def choose_train_end(events: DataFrame, as_of: datetime, share: float) -> datetime:
+    """The first full hour before which at least ``share`` of the events lie, at most ``as_of``.
+
+    ``events`` are those before ``as_of``, with ``ts`` as a timestamp. Counting by the hour needs no sort
+    and gives one answer for any partitioning.
+    """
+    hour = F.floor(F.unix_micros("ts") / F.lit(HOUR_US))
+    counts = events.groupBy(hour.alias("hour")).count().orderBy("hour").collect()
+    wanted, seen = share * sum(row["count"] for row in counts), 0
+    for row in counts:
+        seen += row["count"]
+        if seen >= wanted:
+            return min(from_micros((row["hour"] + 1) * HOUR_US), as_of)
+    return as_of

@@ -1,0 +1,133 @@
+"""Lifts the per-user kernels of ``features/`` over Spark: one fold a partition, no shuffle.
+
+Input everywhere: encoded events whose partitions hold whole users, sorted by user and order
+(``pipelines.encode.order_by_user``).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark.core.broadcast import Broadcast
+from pyspark.sql import DataFrame
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from features.block import ENCODED_EVENTS, EventBlock
+from features.chunks import arrow_schema, chunk_block
+from features.sessions import SessionRule, session_ids, sessionize
+from features.spec import SequenceSpec
+from features.tags import FittedThemes, tag_block
+from features.tags import sessions_arrow_schema as sessions_schema
+from features.users import UserRows, UserRule, reasons, summarise_users
+
+Batches = Iterable[pa.RecordBatch]
+
+SESSION_EVENTS = pa.schema([*ENCODED_EVENTS, ("ordinal", pa.int32()), ("session", pa.int32())])
+"""Encoded events with their ordinal and their session's, each from 1 in the user's history."""
+
+
+@dataclass(frozen=True)
+class UserPass:
+    """The rules and the fit that a pass over users applies; ``fitted`` is broadcast once."""
+
+    rule: SessionRule
+    users: UserRule
+    fitted: Broadcast[FittedThemes]
+
+    def sessions_and_users(self, ordered: DataFrame) -> DataFrame:
+        """Two nullable struct columns, ``session`` and ``user``: rows of one or of the other."""
+        return _lift(ordered, self._sessions_and_users, UNION)
+
+    def sequences(self, ordered: DataFrame, spec: SequenceSpec) -> DataFrame:
+        """Rows of ``gold/user_sequences``."""
+
+        def fold(batches: Batches) -> Batches:
+            themes, chunks = None, None
+            for block in sessionize(batches, self.rule):
+                tags, _, themes = tag_block(block, self.fitted.value, themes)
+                rows, chunks = chunk_block(block, tags.theme_running, tags.theme_session, spec, chunks)
+                yield from rows
+
+        return _lift(ordered, fold, arrow_schema(spec))
+
+    def _sessions_and_users(self, batches: Batches) -> Batches:
+        themes, flags = None, None
+        for block in sessionize(batches, self.rule):
+            _, sessions, themes = tag_block(block, self.fitted.value, themes)
+            yield _side(sessions.to_batch(pa.array(session_ids(block))), "session")
+            users, flags = summarise_users(flags, block, self.users)
+            yield _side(_user_batch(users), "user")
+
+
+def session_events(ordered: DataFrame, rule: SessionRule) -> DataFrame:
+    """Events with their ordinal and session, in the same partitions and order."""
+
+    def rows(batches: Batches) -> Batches:
+        for block in sessionize(batches, rule):
+            yield _with_sessions(block)
+
+    return _lift(ordered, rows, SESSION_EVENTS)
+
+
+USERS = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("n_events", pa.int32()),
+        ("n_sessions", pa.int32()),
+        ("first_ts", pa.timestamp("us", tz="UTC")),
+        ("last_ts", pa.timestamp("us", tz="UTC")),
+        ("is_heavy", pa.bool_()),
+        ("is_bot", pa.bool_()),
+        ("flags", pa.list_(pa.string())),
+    ]
+)
+"""Columns of ``silver/users``."""
+
+UNION = pa.schema([("session", pa.struct(list(sessions_schema()))), ("user", pa.struct(list(USERS)))])
+
+
+def _lift(
+    frame: DataFrame, fold: Callable[[Batches], Iterable[pa.RecordBatch]], schema: pa.Schema
+) -> DataFrame:
+    return frame.mapInArrow(fold, from_arrow_schema(schema))
+
+
+def _user_batch(users: UserRows) -> pa.RecordBatch:
+    instant = USERS.field("first_ts").type
+    columns = [
+        pa.array(users.user_ids, pa.string()),
+        pa.array(users.n_events),
+        pa.array(users.n_sessions),
+        pa.array(users.first_ts).cast(instant),
+        pa.array(users.last_ts).cast(instant),
+        pa.array(users.is_heavy),
+        pa.array(users.is_bot),
+        pa.array([reasons(reason) for reason in users.reason.tolist()], pa.list_(pa.string())),
+    ]
+    return pa.record_batch(columns, schema=USERS)
+
+
+def _side(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
+    """The batch as one struct column of the union, the other one null."""
+    columns = [
+        pa.StructArray.from_arrays(batch.columns, fields=list(batch.schema))
+        if field.name == name
+        else pa.nulls(batch.num_rows, field.type)
+        for field in UNION
+    ]
+    return pa.record_batch(columns, schema=UNION)
+
+
+def _with_sessions(block: EventBlock) -> pa.RecordBatch:
+    lengths = block.offsets[1:] - block.offsets[:-1]
+    users = pa.array(block.user_ids, pa.string())
+    columns = {
+        "user_id": users.take(pa.array(np.repeat(np.arange(len(lengths)), lengths))),
+        "event_id": block.event_id,
+        "session_key": pa.nulls(block.size, pa.string()),
+        **{name: pa.array(getattr(block, name)) for name in ("ts", "item", "category", "type", "mode")},
+        "ordinal": pa.array(block.ordinal),
+        "session": pa.array(block.session),
+    }
+    return pa.record_batch([columns[name] for name in SESSION_EVENTS.names], schema=SESSION_EVENTS)

@@ -1,0 +1,60 @@
+"""What a warehouse says, after decoding indices and without run metadata: equal builds compare equal."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from deltalake import DeltaTable
+
+RUN_METADATA = {"batch_id", "ingested_at", "run_id", "file"}
+TABLES = ("bronze/events", "silver/sessions", "silver/users", "gold/user_sequences")
+
+
+def table(warehouse: Path, name: str) -> pd.DataFrame:
+    return DeltaTable(str(warehouse / name)).to_pandas()
+
+
+def contents(warehouse: Path, tables: tuple[str, ...] = TABLES) -> dict[str, list[str]]:
+    """Sorted canonical rows of each table."""
+    names = {kind: _names(warehouse, kind) for kind in ("items", "categories", "event_types")}
+    return {name: _rows(table(warehouse, name), names) for name in tables}
+
+
+def digest(warehouse: Path) -> dict[str, str]:
+    """One hash a table."""
+    return {
+        name: hashlib.md5("\n".join(rows).encode()).hexdigest() for name, rows in contents(warehouse).items()
+    }
+
+
+def _names(warehouse: Path, kind: str) -> dict[int, str]:
+    frame = table(warehouse, f"silver/{kind}")
+    return dict(zip(frame["index"].tolist(), frame["id"].tolist(), strict=True))
+
+
+def _rows(frame: pd.DataFrame, names: dict[str, dict[int, str]]) -> list[str]:
+    kept = [column for column in frame.columns if column not in RUN_METADATA]
+    decoders = {
+        "events__item": names["items"],
+        "events__category": names["categories"],
+        "events__type": names["event_types"],
+        "category__key": names["categories"],
+    }
+    rows = []
+    for record in frame[kept].to_dict("records"):
+        for column, ids in decoders.items():
+            if column in record:
+                record[column] = [ids.get(code, code) for code in record[column].tolist()]
+        rows.append(json.dumps(record, default=_plain, sort_keys=True))
+    return sorted(rows)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value)
