@@ -58,11 +58,16 @@ def side_sums(
     vectors: NDArray[np.float32], rows: NDArray[np.int32], begin: NDArray[np.int64], size: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Sums of the ``size`` (n,) vectors of ``rows`` from ``begin`` (n,) on; sizes <= SIDE; (n, D)."""
+    order = np.argsort(-size, kind="stable")  # those that still go on are then a slice
+    begin, left = begin[order], np.bincount(size, minlength=SIDE + 1)
+    going = len(begin) - np.cumsum(left)
     sums = np.zeros((len(begin), vectors.shape[1]))
-    for step in range(int(size.max(initial=0))):
-        going = np.flatnonzero(size > step)
-        sums[going] += vectors[rows[begin[going] + step]]
-    return sums
+    for step in range(SIDE):
+        rest = going[step]
+        sums[:rest] += vectors.take(rows.take(begin[:rest] + step), axis=0)
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return sums.take(back, axis=0)
 
 
 def boundary_sides(

@@ -49,7 +49,8 @@ def running_themes(
     carried = np.zeros(vectors.shape[1])  # sum of the open session before the slice
     for low in range(0, len(rows), slice_events):
         high = min(low + slice_events, len(rows))
-        sums = np.cumsum(vectors[rows[low:high]], axis=0, dtype=np.float64)  # (slice, D)
+        sums = vectors.take(rows[low:high], axis=0).astype(np.float64)  # (slice, D)
+        np.cumsum(sums, axis=0, out=sums)
         begun = starts[np.searchsorted(starts, low) : np.searchsorted(starts, high)] - low
         before = np.where(begun[:, None] > 0, sums[begun - 1], 0.0)  # what precedes each new session
         lengths = np.diff(begun, prepend=0, append=high - low)
