@@ -37,7 +37,7 @@ _SCHEMA: Final = pa.schema(
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did; ``to_json`` is the last line of stdout. ``extra`` adds keys at the top level."""
+    """What a run did; ``to_plain`` is the last line of stdout. ``extra`` adds keys at the top level."""
 
     run_id: str
     events_in: int = 0
@@ -55,14 +55,15 @@ class RunSummary:
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> seconds
     extra: dict[str, Any] = field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """One line of JSON; a key of ``extra`` may not hide one of ours."""
+    def to_plain(self) -> dict[str, Any]:
+        """The JSON object as plain values; a key of ``extra`` may not hide one of ours."""
         plain = asdict(self)
         extra = plain.pop("extra")
         hidden = sorted(extra.keys() & plain.keys())
         if hidden:
             raise ValueError(f"extra keys would hide the summary's own: {', '.join(hidden)}")
-        return json.dumps(plain | extra, default=_plain)
+        result: dict[str, Any] = json.loads(json.dumps(plain | extra, default=_plain))
+        return result
 
 
 @dataclass(frozen=True)

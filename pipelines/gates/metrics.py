@@ -1,0 +1,256 @@
+"""What the gates measure: each function reads its tables once or twice and returns a few numbers.
+
+Counts of broken rows are 0 in a sound table; shares lie in [0, 1] and are 0 for an empty table.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as sf
+
+from features.checks import ROW_FACTS, RULES, check_rows
+from features.codes import FIRST_INDEX, MODES, NO_THEME
+from features.spec import SequenceSpec
+from pipelines.instants import to_micros
+
+Metrics = dict[str, float]
+"""Names and numbers; counts are ints."""
+
+_ROW_FACTS_DDL = (
+    "user_id string, chunk int, length int, n_targets int, first_target int, last_target int, "
+    "unknown_items int, violations bigint"
+)
+
+
+def bronze_metrics(
+    events: DataFrame,
+    rejected: DataFrame,
+    *,
+    rows_in: int,
+    kept: int,
+    duplicates: int,
+    rows_rejected: int,
+    window_start: datetime | None = None,
+    window_end: datetime | None = None,
+    batch: Column | None = None,
+) -> Metrics:
+    """Figures of ``bronze/events`` and ``bronze/events_rejected`` against what ingest counted.
+
+    ``batch`` is a condition on both tables that picks the rows of this run's batch (default: all).
+    """
+    in_batch = sf.lit(True) if batch is None else batch
+    outside = sf.lit(False)
+    if window_start is not None:
+        outside |= sf.col("ts") < sf.lit(window_start)
+    if window_end is not None:
+        outside |= sf.col("ts") >= sf.lit(window_end)
+    found = _one(
+        events.agg(
+            sf.count_if(in_batch).alias("stored"),
+            *(
+                sf.count_if(_missing(name)).alias(f"null_{name}")
+                for name in ("event_id", "user_id", "item_id")
+            ),
+            sf.count_if(sf.col("ts").isNull()).alias("null_ts"),
+            sf.count_if(outside).alias("outside_window"),
+        )
+    )
+    refused = _one(rejected.agg(sf.count_if(in_batch).alias("rows")))["rows"]
+    return {
+        "rows_in": rows_in,
+        "rows_kept": kept,
+        "rows_unaccounted": rows_in - kept - duplicates - rows_rejected,
+        "kept_not_stored": kept - found.pop("stored"),
+        "rejected_not_stored": rows_rejected - refused,
+        "rejected_share": _share(rows_rejected, rows_in),
+        "repeated_event_ids": _repeated(events, "event_id"),
+        **found,
+    }
+
+
+def vocabulary_metrics(table: DataFrame, name: str, id_column: str, index_column: str = "index") -> Metrics:
+    """Figures of an ``(id, index)`` table, prefixed ``<name>_``: n ids must hold indices 2 to n + 1."""
+    found = _one(
+        table.agg(
+            sf.count("*").alias("rows"),
+            sf.count_if(_missing(id_column) | sf.col(index_column).isNull()).alias("nulls"),
+            sf.min(index_column).alias("least"),
+            sf.max(index_column).alias("largest"),
+        )
+    )
+    rows = found["rows"]
+    return {
+        f"{name}_ids": rows,
+        f"{name}_nulls": found["nulls"],
+        f"{name}_repeated_ids": _repeated(table, id_column),
+        f"{name}_repeated_indices": _repeated(table, index_column),
+        f"{name}_index_gaps": abs((found["least"] or FIRST_INDEX) - FIRST_INDEX)
+        + abs((found["largest"] or rows + FIRST_INDEX - 1) - (rows + FIRST_INDEX - 1)),
+    }
+
+
+def event_totals(events: DataFrame, as_of: datetime) -> Metrics:
+    """Events, users and targets that the published tables must account for, from bronze alone.
+
+    A target is an event with an earlier one of its user: all but those at the user's first ts.
+    """
+    visible = events.where(sf.col("ts") < sf.lit(as_of)).select("user_id", "ts")
+    per_user = visible.groupBy("user_id").agg(sf.min("ts").alias("ts"), sf.count("*").alias("n"))
+    totals = _one(per_user.agg(sf.sum("n").alias("events"), sf.count("*").alias("users")))
+    first = visible.join(per_user.select("user_id", "ts"), ["user_id", "ts"], "left_semi").count()
+    events_visible = totals["events"] or 0
+    return {"events": events_visible, "users": totals["users"], "targets": events_visible - first}
+
+
+def sessions_metrics(
+    sessions: DataFrame,
+    *,
+    totals: Mapping[str, float],
+    as_of: datetime,
+    theme_ids: Iterable[int],
+    train_end: datetime | None = None,
+) -> Metrics:
+    """Figures of ``silver/sessions``; ``totals`` comes from ``event_totals``.
+
+    Vector coverage counts the sessions that end before ``train_end`` (default: all).
+    """
+    modes = [f"n_{mode}" for mode in MODES]
+    by_source = [f"n_vectors_{source}" for source in ("item", "category", "none")]
+    known = [NO_THEME, *theme_ids]
+    trained = sf.lit(True) if train_end is None else sf.col("end_ts") < sf.lit(train_end)
+    order = Window.partitionBy("user_id").orderBy("ordinal")
+    expected = sf.coalesce(sf.lag("ordinal").over(order) + 1, sf.lit(1))
+    undecided = sf.col("is_hop").isNull()
+    marked = sessions.withColumn("expected_ordinal", expected)
+    found = _one(
+        marked.agg(
+            sf.count("*").alias("sessions"),
+            sf.count_if(sf.col("ordinal") == 1).alias("users"),
+            sf.sum("n_events").alias("events"),
+            *(sf.sum(name).alias(name) for name in modes),
+            sf.count_if(~sf.col("ordinal").eqNullSafe(sf.col("expected_ordinal"))).alias("broken_ordinals"),
+            sf.count_if(_not(sf.col("start_ts") <= sf.col("end_ts"))).alias("end_before_start"),
+            sf.count_if(_not(sf.col("end_ts") < sf.lit(as_of))).alias("at_or_after_as_of"),
+            sf.count_if(_not(sf.col("n_events") >= 1)).alias("empty_sessions"),
+            sf.count_if(_not(_sum(modes) == sf.col("n_events"))).alias("mode_counts_off"),
+            sf.count_if(_not(_sum(by_source) == sf.col("n_events"))).alias("vector_counts_off"),
+            sf.count_if(_not(sf.col("theme_id").isin(known))).alias("unknown_themes"),
+            sf.count_if(undecided).alias("undecided"),
+            sf.count_if(~undecided & sf.col("hop_p").isNull()).alias("hops_without_p"),
+            sf.count_if(undecided != sf.col("is_return").isNull()).alias("returns_off"),
+            sf.sum(sf.when(trained, sf.col("n_events"))).alias("trained_events"),
+            sf.sum(sf.when(trained, sf.col("n_vectors_item") + sf.col("n_vectors_category"))).alias(
+                "covered"
+            ),
+        )
+    )
+    plain = {name: value or 0 for name, value in found.items()}
+    trained_events, covered = plain.pop("trained_events"), plain.pop("covered")
+    return {
+        **plain,
+        "repeated_session_ids": _repeated(sessions, "session_id"),
+        "events_missing": totals["events"] - plain["events"],
+        "users_missing": totals["users"] - plain["users"],
+        "undecided_share": _share(plain["undecided"], plain["sessions"]),
+        "vector_coverage": _share(covered, trained_events) if trained_events else 1.0,
+    }
+
+
+def gold_metrics(
+    sequences: DataFrame,
+    spec: SequenceSpec,
+    *,
+    as_of: datetime,
+    largest: Mapping[str, int],
+    totals: Mapping[str, float],
+) -> Metrics:
+    """Figures of ``gold/user_sequences``: one pass over its arrays in NumPy, the rest on its facts.
+
+    ``largest`` gives the largest code of ``item``, ``category`` and ``type``; ``totals`` comes from
+    ``event_totals``.
+    """
+    limit = to_micros(as_of)
+    sizes = dict(largest)
+
+    def facts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield from check_rows(batch, spec, limit, sizes)
+
+    order = Window.partitionBy("user_id").orderBy("chunk")
+    rows = sequences.mapInArrow(facts, _ROW_FACTS_DDL).withColumns(
+        {
+            "expected_chunk": sf.coalesce(sf.lag("chunk").over(order) + 1, sf.lit(0)),
+            "previous_target": sf.lag("last_target").over(order),
+        }
+    )
+    follows = sf.coalesce(sf.col("first_target") == sf.col("previous_target") + 1, sf.lit(False))
+    found = _one(
+        rows.agg(
+            sf.count("*").alias("rows"),
+            sf.count_if(sf.col("chunk") == 0).alias("users"),
+            sf.sum("length").alias("places"),
+            sf.sum("n_targets").alias("targets"),
+            sf.sum("unknown_items").alias("unknown"),
+            sf.count_if(~sf.col("chunk").eqNullSafe(sf.col("expected_chunk"))).alias("broken_chunks"),
+            sf.count_if((sf.col("expected_chunk") > 0) & ~follows).alias("broken_target_chain"),
+            *(
+                sf.count_if(sf.col("violations").bitwiseAND(sf.lit(1 << bit)) != 0).alias(f"broken_{rule}")
+                for bit, rule in enumerate(RULES)
+            ),
+        )
+    )
+    plain = {name: value or 0 for name, value in found.items()}
+    return {
+        **plain,
+        "targets_missing": totals["targets"] - plain["targets"],
+        "users_missing": totals["users"] - plain["users"],
+        "unknown_item_share": _share(plain["unknown"], plain["places"]),
+    }
+
+
+def _one(frame: DataFrame) -> dict[str, Any]:
+    row = frame.first()
+    assert row is not None
+    return row.asDict()
+
+
+def _repeated(table: DataFrame, column: str) -> int:
+    """Rows less distinct values, exactly; nulls are counted elsewhere.
+
+    Distinct 64-bit hashes prove distinct values and shuffle a quarter of the bytes of an id; only
+    where hashes repeat are the values themselves counted.
+    """
+    present = table.where(sf.col(column).isNotNull()).select(column)
+    found = _one(
+        present.agg(sf.count("*").alias("n"), sf.countDistinct(sf.xxhash64(column)).alias("distinct"))
+    )
+    if found["n"] == found["distinct"]:
+        return 0
+    distinct = _one(present.agg(sf.countDistinct(column).alias("distinct")))["distinct"]
+    return int(found["n"] - distinct)
+
+
+def _missing(name: str) -> Column:
+    return sf.col(name).isNull() | (sf.col(name).cast("string") == "")
+
+
+def _not(condition: Column) -> Column:
+    """Where a condition does not hold, null included."""
+    return ~sf.coalesce(condition, sf.lit(False))
+
+
+def _sum(names: list[str]) -> Column:
+    total = sf.col(names[0])
+    for name in names[1:]:
+        total = total + sf.col(name)
+    return total
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+assert len(ROW_FACTS.names) == _ROW_FACTS_DDL.count(",") + 1
