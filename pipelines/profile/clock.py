@@ -107,19 +107,25 @@ def resolution(ts: np.ndarray[Any, Any]) -> str:
 def guess_window(ts: np.ndarray[Any, Any], max_outside: float = 0.01) -> WindowGuess | None:
     """The window of the bulk of the times, where a few lie far outside; None where none do.
 
-    Hours (days, where hours are thin) with fewer than 5 % of the typical one's events at either end
-    are outside (our choice).
+    An end of the data is cut at the first hour (day, where hours are thin) with at least 5 % of the
+    typical one's events, and only if something lies more than a day beyond it: a quiet night or a day that
+    has just begun is no outlier (our choice).
     """
     for unit in ("h", "d"):
-        width = UNITS_US[unit]
+        width, day = UNITS_US[unit], UNITS_US["d"]
         bins, counts = np.unique(ts // width, return_counts=True)
         # the size of the bin that the median event lies in: many bins of one outlier must not count
         order = np.argsort(counts)
         typical = counts[order][np.searchsorted(np.cumsum(counts[order]), len(ts) / 2)]
         if typical < 40:
             continue
-        bulk = bins[counts >= 0.05 * typical]
+        full = counts >= 0.05 * typical
+        # a default such as 1970 may fill one bin: parts a month away must hold more than outliers may
+        part = np.cumsum(np.r_[False, np.diff(bins[full]) > 30 * day // width])
+        bulk = bins[full][np.bincount(part, counts[full])[part] > max_outside * len(ts)]
         start, end = int(bulk[0]) * width, (int(bulk[-1]) + 1) * width
+        start = start if ts.min() < start - day else int(bins[0]) * width
+        end = end if ts.max() >= end + day else (int(bins[-1]) + 1) * width
         before, after = int((ts < start).sum()), int((ts >= end).sum())
         if 0 < before + after <= max_outside * len(ts):
             return WindowGuess(start, end, before, after)

@@ -139,15 +139,21 @@ def _event_types(profile: "Profile") -> list[str]:
 
 
 def _window(profile: "Profile") -> list[str]:
+    """Only ends beyond which something lies: an end of a log that still grows would refuse its future."""
     window = profile.window
     if window is None:
         return []
-    outside = f"{window.before:,} events of the sample lie before it and {window.after:,} after it"
-    if not profile.complete:
-        return ["", f"# [source.window] # unsure, as not all rows were read; of those {outside}",
-                f'# start = "{iso(window.start)}"', f'# end = "{iso(window.end)}"']  # fmt: skip
-    return ["", f"[source.window] # check: {outside}",
-            f'start = "{iso(window.start)}"', f'end = "{iso(window.end)}"']  # fmt: skip
+    lines = ["", "[source.window] # outside it events are rejected as out_of_window"]
+    for key, at, outside in (("start", window.start, window.before), ("end", window.end, window.after)):
+        side = "before" if key == "start" else "after"
+        why = f"check: {outside:,} events of the sample lie far {side} it"
+        if not outside:
+            lines.append(f'# {key} = "{iso(at)}" # nothing lies {side} it')
+        elif not profile.complete:
+            lines.append(f'# {key} = "{iso(at)}" # unsure, as not all rows were read; {why}')
+        else:
+            lines.append(_noted(f'{key} = "{iso(at)}"', why))
+    return lines
 
 
 def _sessions(profile: "Profile") -> list[str]:
