@@ -1,0 +1,162 @@
+"""The main job: one run from raw events to a published version, or to a recorded failure."""
+
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pipelines.config import Config, load_config
+from pipelines.errors import ConfigError, GateError, SeqloomError
+from pipelines.fingerprint import fingerprint, require_same_settings, settings_json
+from pipelines.lock import Lock, hold_lock
+from pipelines.pointer import Published, published
+from pipelines.profile import profile_source
+from pipelines.progress import Progress
+from pipelines.publish import publish, restore, table_versions
+from pipelines.run_context import Run
+from pipelines.runs import RunRecord, RunSummary, Status, code_version, record_run
+from pipelines.spark import start_spark
+from pipelines.stages import Outcome, build_tables
+from pipelines.warehouse import Warehouse, require_writable
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What the command line asks for; times are UTC. ``now`` is the run's clock, read once."""
+
+    config: str | None = None
+    source: str | None = None
+    warehouse: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    as_of: datetime | None = None
+    fit: str = "auto"
+    full_refresh: bool = False
+    dry_run: bool = False
+    set: list[str] = field(default_factory=list)
+    now: datetime = field(default_factory=_now)
+
+
+def build(request: BuildRequest) -> Mapping[str, Any]:
+    """Run the job; the summary that becomes the last line of stdout.
+
+    Raises SeqloomError with the exit status of what went wrong; the run is recorded either way.
+    """
+    if request.dry_run:
+        return _dry_run(request)
+    config = read_config(request)
+    require_writable(config.warehouse)
+    run_id = f"{request.now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+    progress = Progress()
+    progress.say(f"run {run_id}: {config.source.path} -> {config.warehouse}")
+    with hold_lock(config.warehouse, run_id) as lock:
+        pointer = published(config.warehouse)
+        if not request.full_refresh:
+            require_same_settings(config.warehouse, pointer, config)
+        with progress.stage("start Spark"):
+            spark = start_spark("seqloom build", config.spark.settings)
+        warehouse = Warehouse(spark, config.warehouse, run_id)
+        run = Run(warehouse, config, run_id, request.now, pointer, progress)
+        return _run(run, request, lock)
+
+
+def read_config(request: BuildRequest) -> Config:
+    """The request's configuration file with the command line's values over it."""
+    if request.config is None:
+        raise ConfigError("--config FILE is needed; --dry-run --source PATH proposes one for an unknown log")
+    if request.start and request.end and request.start >= request.end:
+        raise ConfigError(f"--start {request.start.isoformat()} is not before --end {request.end.isoformat()}")
+    given = {"source.path": request.source, "warehouse": request.warehouse}
+    return load_config(request.config, request.set, {key: value for key, value in given.items() if value})
+
+
+def _run(run: Run, request: BuildRequest, lock: Lock | None) -> Mapping[str, Any]:
+    outcome = Outcome()
+    try:
+        for line in restore(run.warehouse, run.pointer):
+            run.progress.say(f"warning: {line}")
+        build_tables(run, request, outcome)
+        with run.progress.stage("publish"):
+            if lock is not None:
+                lock.require_held()
+            new = _pointer(run, outcome)
+            publish(run.warehouse, new, run.pointer)
+    except GateError as error:
+        _record(run, outcome, "gate_failed", str(error))
+        raise
+    except SeqloomError as error:
+        _record(run, outcome, "failed", str(error))
+        raise
+    except BaseException as error:
+        _record(run, outcome, "failed", f"{type(error).__name__}: {error}"[:2000])
+        raise
+    summary = _summary(run, outcome, new.versions)
+    _record(run, outcome, "done", None, summary)
+    return summary.to_plain()
+
+
+def _pointer(run: Run, outcome: Outcome) -> Published:
+    assert outcome.as_of is not None
+    return Published(
+        run_id=run.run_id,
+        published_at=_now(),
+        as_of=outcome.as_of,
+        fit_id=outcome.fit_id,
+        versions=table_versions(run.warehouse),
+        config_fingerprint=fingerprint(run.config),
+        settings=settings_json(run.config),
+        spec=outcome.spec.to_json() if outcome.spec else {},
+    )
+
+
+def _summary(run: Run, outcome: Outcome, versions: dict[str, int]) -> RunSummary:
+    return RunSummary(
+        run_id=run.run_id,
+        gates=outcome.gates,
+        versions=versions,
+        seconds=run.progress.seconds,
+        extra=outcome.extra,
+        **outcome.counts,
+    )
+
+
+def _record(
+    run: Run, outcome: Outcome, status: Status, error: str | None, summary: RunSummary | None = None
+) -> None:
+    version, commit = code_version()
+    done = summary or _summary(run, outcome, {})
+    record_run(
+        run.config.warehouse,
+        RunRecord(
+            run_id=run.run_id,
+            status=status,
+            started_at=run.started_at,
+            ended_at=_now(),
+            config=run.config.model_dump_json(),
+            config_fingerprint=fingerprint(run.config),
+            code_version=version,
+            code_commit=commit,
+            summary=done.to_json(),
+            failed_gates=[name for name, passed in outcome.gates.items() if not passed],
+            gate_failures=outcome.gate_failures,
+            error=error,
+            evidence=outcome.evidence_json(),
+            metrics=outcome.metrics_json(),
+        ),
+    )
+
+
+def _dry_run(request: BuildRequest) -> Mapping[str, Any]:
+    path = request.source or (read_config(request).source.path if request.config else None)
+    if path is None:
+        raise ConfigError("--dry-run needs --source PATH (or --config FILE)")
+    profile = profile_source(path)
+    print(profile.to_text(), file=sys.stderr)  # noqa: T201
+    print(profile.to_toml(), file=sys.stderr)  # noqa: T201
+    return profile.to_json()
