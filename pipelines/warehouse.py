@@ -28,7 +28,7 @@ class Warehouse:
 
     def exists(self, table: str) -> bool:
         """Whether the table has a first commit."""
-        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+        return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
 
     def read(self, table: str, version: int | None = None) -> DataFrame:
         """The table's rows, at a version or at its newest."""
@@ -44,6 +44,12 @@ class Warehouse:
     def overwrite(self, frame: DataFrame, table: str, partition_by: tuple[str, ...] = ()) -> int:
         """Replace all rows, and the schema where it changed; the version afterwards."""
         return self._write(frame, table, "overwrite", partition_by)
+
+    def replace(self, frame: DataFrame, table: str, condition: str) -> int:
+        """Replace the rows that meet a SQL condition, in one commit; the version afterwards."""
+        writer = frame.write.format("delta").mode("overwrite").option("userMetadata", self.run_id)
+        writer.option("replaceWhere", condition).save(self.path(table))
+        return self.version(table)
 
     def version(self, table: str) -> int:
         """The table's newest version."""

@@ -1,0 +1,135 @@
+"""Type, validate and name raw rows: columns in, columns out."""
+
+from datetime import datetime
+from typing import Final
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from features.codes import MODE_CODES
+from features.durations import parse_duration
+from pipelines.config.model import Config, Source
+from pipelines.ingest import reasons as R
+from pipelines.ingest.event_ids import derive_event_id
+from pipelines.ingest.instant_columns import parse_micros
+from pipelines.instants import to_micros
+
+TYPED: Final = (
+    "event_id",
+    "user_id",
+    "item_id",
+    "category_id",
+    "event_type",
+    "mode",
+    "ts_us",
+    "sequence",
+    "session_key",
+)
+"""What ``clean`` makes of a row; ``mode`` is int, ``ts_us`` and ``sequence`` are bigint."""
+
+
+def clean(raw: DataFrame, config: Config, ingested_at: datetime) -> DataFrame:
+    """``TYPED``, ``reason``, ``raw`` and ``file`` of every raw row.
+
+    ``reason`` is null for a valid event, else the first of ``REASONS`` that applies; ``raw`` and
+    ``file`` are kept for refused rows only. Ids are text, less the blanks around it: a negative or a
+    20-digit id is as good as any. An event without a type is a ``browse``.
+    """
+    source = config.source
+    typed = (
+        raw.select(
+            *(_blank_to_null(F.col(name)).alias(name) for name in ("user_id", "item_id", "category_id")),
+            _blank_to_null(F.col("event_type")).alias("source_type"),
+            _blank_to_null(F.col("event_id")).alias("source_event_id"),
+            _blank_to_null(F.col("session_key")).alias("session_key"),
+            F.trim("ts").alias("ts"),
+            _blank_to_null(F.col("sequence")).alias("source_sequence"),
+            "raw",
+            "file",
+            "fault",
+        )
+        .withColumn("ts_us", parse_micros(F.col("ts"), source.ts_unit))
+        .withColumn("mode", _mode(F.col("source_type"), source))
+        .withColumn("event_type", _event_type(F.col("source_type"), source))
+        .withColumn("sequence", F.col("source_sequence").try_cast("bigint"))
+    )
+    reason = _reason(config, ingested_at)
+    event_id = (
+        F.col("source_event_id")
+        if source.columns.event_id
+        else derive_event_id(F.col("user_id"), F.col("item_id"), F.col("event_type"), F.col("ts_us"))
+    )
+    refused = F.col("reason").isNotNull()
+    return (
+        typed.withColumn("reason", reason)
+        .withColumn("event_id", event_id)
+        .select(
+            *TYPED,
+            "reason",
+            F.when(refused, F.col("raw")).alias("raw"),
+            F.when(refused, F.col("file")).alias("file"),
+        )
+    )
+
+
+def outside(start: datetime | None, end: datetime | None) -> Column:
+    """Rows that a run over ``[start, end)`` leaves alone: a readable time outside of it."""
+    ts = F.col("ts_us")
+    skipped = F.lit(False)
+    if start is not None:
+        skipped = skipped | (ts < to_micros(start))
+    if end is not None:
+        skipped = skipped | (ts >= to_micros(end))
+    return F.coalesce(skipped, F.lit(False))
+
+
+def _blank_to_null(text: Column) -> Column:
+    trimmed = F.trim(text)
+    return F.when(trimmed != "", trimmed)
+
+
+def _mode(source_type: Column, source: Source) -> Column:
+    """Mode code of a source's event type; null where the type is refused."""
+    unlisted = source.unlisted_event_type
+    if not source.columns.event_type:
+        return F.lit(MODE_CODES["browse"] if unlisted == "reject" else MODE_CODES[unlisted])
+    mode = F.lit(None if unlisted == "reject" else MODE_CODES[unlisted]).cast("int")
+    for theirs, name in source.event_types.items():
+        mode = F.when(source_type == theirs, MODE_CODES[name]).otherwise(mode)
+    return mode
+
+
+def _event_type(source_type: Column, source: Source) -> Column:
+    unlisted = source.unlisted_event_type
+    return F.coalesce(source_type, F.lit("browse" if unlisted == "reject" else unlisted))
+
+
+def _reason(config: Config, ingested_at: datetime) -> Column:
+    source = config.source
+    ts = F.col("ts_us")
+    latest = to_micros(ingested_at) + parse_duration(config.ingest.max_clock_skew)
+    rules: list[tuple[str, Column]] = [
+        (R.MISSING_USER_ID, F.col("user_id").isNull()),
+        (R.MISSING_ITEM_ID, F.col("item_id").isNull()),
+    ]
+    if source.columns.event_id:
+        rules.append((R.MISSING_EVENT_ID, F.col("source_event_id").isNull()))
+    rules += [
+        (R.MISSING_TS, F.coalesce(F.col("ts"), F.lit("")) == ""),
+        (R.BAD_TS, ts.isNull()),
+        (R.FUTURE, ts > latest),
+    ]
+    if source.window.start:
+        rules.append((R.OUT_OF_WINDOW, ts < to_micros(source.window.start)))
+    if source.window.end:
+        rules.append((R.OUT_OF_WINDOW, ts >= to_micros(source.window.end)))
+    rules += [
+        (R.UNKNOWN_EVENT_TYPE, F.col("mode").isNull()),
+        (R.BAD_SEQUENCE, F.col("source_sequence").isNotNull() & F.col("sequence").isNull()),
+    ]
+    if config.sessions.rule == "source_key":
+        rules.append((R.MISSING_SESSION_KEY, F.col("session_key").isNull()))
+    reason = F.lit(None).cast("string")
+    for name, applies in reversed(rules):
+        reason = F.when(applies, name).otherwise(reason)
+    return F.coalesce(F.col("fault"), reason)
