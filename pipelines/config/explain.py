@@ -62,9 +62,18 @@ def explain(error: ValidationError) -> Fault:
     given = first.get("input")
     if isinstance(given, str | int | float) and repr(given) not in message:
         message += f", not {_toml(given)}"
-    if isinstance(given, dict) and given and first["type"] == "string_type":
+    if first["type"] == "string_type" and isinstance(example := _default(key), str):
+        message += f'; such as {key[-1]} = "{example}"'
+    if isinstance(given, dict) and key[:2] == ("spark", "settings"):
         message += '; a dot made it a section: quote the whole key, as in "spark.sql.ansi.enabled" = "true"'
     return Fault(key, f"{dotted}: {message}" if dotted else message)
+
+
+def _default(key: tuple[str, ...]) -> Any:
+    value = Config.model_fields[key[0]].default
+    for name in key[1:]:
+        value = getattr(value, name, None)
+    return value
 
 
 def _must(fault: Any) -> str | None:

@@ -42,7 +42,7 @@ def load_config(
 def parse_config(
     plain: Mapping[str, Any], where: str, overrides: Mapping[tuple[str, ...], str] | None = None
 ) -> Config:
-    """Validate a plain mapping; ``where`` names it in errors, ``overrides`` the keys that came from elsewhere."""
+    """Validate a plain mapping; ``where`` names it in errors, ``overrides`` its keys from elsewhere."""
     try:
         return Config.model_validate(plain)
     except ValidationError as error:

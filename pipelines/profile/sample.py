@@ -91,7 +91,7 @@ def _guess_delimiter(lines: list[str], where: str) -> tuple[str, list[list[str]]
 def _is_header(rows: list[list[str]]) -> bool:
     """The first row names columns: no number or time in it, and nothing that its column repeats."""
     first, rest = rows[0], rows[1:]
-    if any(_is_value(cell) for cell in first) or len(set(first)) < len(first):
+    if any(_is_value(cell) for cell in first):
         return False
     if not rest:
         return True

@@ -349,6 +349,7 @@ def write(path: Path, content: bytes) -> Path:
 
 
 ROWS = b"".join(b"%d,%d,%d\n" % (n % 7, n % 90, START_S + 60 * n) for n in range(500))
+LONELY = b"".join(b"%d,%d,%d\n" % (n, n % 9, START_S + n * 9_999) for n in range(500))
 BAD: dict[str, tuple[Any, str]] = {
     "missing path": (lambda d: d / "none.csv", "none.csv: no such file or folder"),
     "remote path": (lambda d: "s3://bucket/log", "only local paths"),
@@ -361,17 +362,22 @@ BAD: dict[str, tuple[Any, str]] = {
     "utf-16": (lambda d: write(d / "log.csv", "a,b\n1,2\n".encode("utf-16")), "convert it to UTF-8"),
     "binary": (lambda d: write(d / "log.csv", b"a\x00\x01\x02"), "binary data"),
     "array": (lambda d: write(d / "log.json", b'[{"a": 1}]'), "one object per line"),
-    "damaged gzip": (lambda d: write(d / "log.csv.gz", gzip.compress(ROWS)[:-20]), "the gzip stream is damaged"),
+    "damaged gzip": (
+        lambda d: write(d / "log.csv.gz", gzip.compress(ROWS)[:-20]),
+        "the gzip stream is damaged",
+    ),
     "no parquet": (lambda d: write(d / "log.parquet", ROWS), "not a Parquet file"),
     "cut parquet": (lambda d: write(d / "log.parquet", b"PAR1" + ROWS), "not readable as Parquet"),
-    "no time": (lambda d: write(d / "log.csv", b"user_id,item_id\n" + b"1,2\n" * 9), "no column looks like ts"),
+    "no time": (
+        lambda d: write(d / "log.csv", b"user_id,item_id\n" + b"1,2\n" * 9),
+        "no column looks like ts",
+    ),
     "no item": (
         lambda d: write(d / "log.csv", b"user_id,thing,ts\n" + ROWS),
-        r"no column looks like item_id .*columns: user_id, thing, ts; name it with --set source.columns.item_id",
+        r"looks like item_id .*columns: user_id, thing, ts; name it with --set source.columns.item_id",
     ),
     "no user": (
-        lambda d: write(d / "log.csv", b"x,item_id,ts\n" + b"".join(b"%d,%d,%d\n" % (n, n % 9, START_S + n * 9_999)
-                                                                    for n in range(500))),
+        lambda d: write(d / "log.csv", b"x,item_id,ts\n" + LONELY),
         "no column looks like user_id",
     ),
     "american dates": (
@@ -382,10 +388,16 @@ BAD: dict[str, tuple[Any, str]] = {
         lambda d: write(d / "log.csv", b"user_id,item_id,ts\n" + b"1,2,1700000000000000000\n" * 9),
         "column ts holds nanoseconds",
     ),
-    "nothing in JSON": (lambda d: write(d / "log.jsonl", b"{oops\n{nope\n"), "no rows could be read as jsonl"),
+    "nothing in JSON": (
+        lambda d: write(d / "log.jsonl", b"{oops\n{nope\n"),
+        "no rows could be read as jsonl",
+    ),
     "no users": (lambda d: write(d / "log.csv", b"user_id,item_id,ts\n" + b",2,1700000000\n" * 9), "user_id"),
-    "header twice": (lambda d: write(d / "log.csv", b"id,id,ts\n" + ROWS), "no column looks like|twice"),
-}  # fmt: skip
+    "header twice": (
+        lambda d: write(d / "log.csv", b"id,id,ts\n" + ROWS),
+        "the header names a column twice: id, id, ts",
+    ),
+}
 
 
 @pytest.mark.parametrize("fault", BAD)
