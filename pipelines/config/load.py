@@ -36,6 +36,8 @@ def load_config(
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     where = {_apply(plain, override): f"--set {override}" for override in overrides}
+    for key, value in (values or {}).items():
+        _put(plain, tuple(key.split(".")), value, key)
     return parse_config(plain, str(path), where)
 
 
@@ -63,13 +65,17 @@ def _apply(plain: dict[str, Any], override: str) -> tuple[str, ...]:
         path, value = (*path[:2], ".".join(path[2:])), text.strip("\"'")
     else:
         value = _read(text)
+    _put(plain, path, value, f"--set {override}")
+    return path
+
+
+def _put(plain: dict[str, Any], path: tuple[str, ...], value: Any, where: str) -> None:
     section = plain
     for place, name in enumerate(path[:-1], start=1):
         section = section.setdefault(name, {})
         if not isinstance(section, dict):
-            raise ConfigError(f"--set {override}: {'.'.join(path[:place])} is a value, not a section")
+            raise ConfigError(f"{where}: {'.'.join(path[:place])} is a value, not a section")
     section[path[-1]] = value
-    return path
 
 
 def _read(text: str) -> Any:
