@@ -1,0 +1,69 @@
+"""Builds of small event sets through the job's own entry, for end-to-end tests."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipelines.build import BuildRequest, build
+from pipelines.synthetic.settings import Settings
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+COLUMNS = ["event_id", "user_id", "item_id", "category_id", "event_type", "ts"]
+
+CONFIG = """
+[source]
+path = "unset"
+format = "csv"
+ts_unit = "iso"
+[source.columns]
+event_id = "event_id"
+user_id = "user_id"
+item_id = "item_id"
+category_id = "category_id"
+event_type = "event_type"
+ts = "ts"
+[source.event_types]
+pv = "browse"
+cart = "intent"
+fav = "intent"
+buy = "purchase"
+[themes]
+count = 6
+[gates]
+min_vector_coverage = 0.0
+max_rejected_share = 0.5
+"""
+
+SETTINGS = Settings(
+    events=6_000, seed=3, start=START, days=9, themes=6, items_per_theme=40, bots=0, files=2, off_theme=0.02
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One folder with a config, where sources and warehouses of a test lie."""
+
+    folder: Path
+    overrides: Sequence[str] = field(default_factory=tuple)
+
+    def build(self, source: Path, warehouse: str = "warehouse", **request: Any) -> Mapping[str, Any]:
+        config = self.folder / "config.toml"
+        config.write_text(CONFIG)
+        given = {"now": NOW, "set": [*self.overrides, *request.pop("set", [])]} | request
+        return build(BuildRequest(str(config), str(source), str(self.folder / warehouse), **given))
+
+    def path(self, warehouse: str = "warehouse") -> Path:
+        return self.folder / warehouse
+
+    def write(self, events: pd.DataFrame, name: str, files: int = 1) -> Path:
+        """The events as a folder of CSV files, dealt out in their order."""
+        folder = self.folder / name
+        folder.mkdir()
+        for number in range(files):
+            events.iloc[number::files].to_csv(folder / f"part-{number}.csv", index=False)
+        return folder
