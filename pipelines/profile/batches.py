@@ -72,15 +72,16 @@ def _csv(file: Path, layout: Layout, faults: Faults) -> Iterator[pd.DataFrame]:
     width = len(layout.names)
     with open_text(file) as lines:
         rows = split_rows(lines, layout.delimiter)
-        if layout.header:
-            names = tuple(next(rows, []))
-            if names != layout.names:
-                faults.counts["in a file with another header"] += sum(1 for _ in rows)
-                return
+        names = next(rows, []) if layout.header else list(layout.names)
+        if sorted(names) != sorted(layout.names):  # another order of the columns is fine
+            faults.counts["in a file with another header"] += sum(1 for _ in rows)
+            return
         while chunk := list(islice(rows, BATCH)):
+            # files are often concatenated with their headers
+            chunk = [row for row in chunk if row and not (layout.header and row == names)]
             whole = [row for row in chunk if len(row) == width]
-            faults.counts["wrong number of fields"] += sum(1 for row in chunk if row and len(row) != width)
-            yield _text_frame(whole, layout.names, faults)
+            faults.counts["wrong number of fields"] += len(chunk) - len(whole)
+            yield _text_frame(whole, tuple(names), faults)
 
 
 def _text_frame(rows: Sequence[Sequence[str]], names: tuple[str, ...], faults: Faults) -> pd.DataFrame:

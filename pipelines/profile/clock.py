@@ -16,7 +16,7 @@ _EARLIEST_S: Final = 946_684_800  # 2000-01-01
 _LATEST_S: Final = 2_208_988_800  # 2040-01-01
 _PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _ISO: Final = re.compile(
-    r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?)?\s*(Z|UTC|[+-]\d{2}:?\d{2})?"
+    r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?\s*(Z|UTC|[+-]\d{2}:?\d{2})?"
 )
 _OTHER_DATE: Final = re.compile(r"\d{1,2}[/.]\d{1,2}[/.]\d{2,4}.*|\d{4}/\d{1,2}/\d{1,2}.*")
 _RESOLUTIONS: Final = ("d", "h", "min", "s", "ms", "us")

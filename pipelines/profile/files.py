@@ -64,6 +64,9 @@ def find_files(path: str | Path, kind: str | None = None) -> Found:
         if others:
             notes.append(f"the folder also holds {', '.join(others)}; only its {kind} files are profiled")
             filled = [file for file in filled if kinds.get(file, kind) == kind]
+    misnamed = [file.name for file in filled[:50] if file.suffix != ".gz" and _starts_with(file, GZIP)]
+    if misnamed:
+        notes.append(f"{misnamed[0]} is gzip, which the job sees by its name only: rename it to end in .gz")
     return Found(root, kind, tuple(filled), tuple(notes))
 
 
@@ -125,6 +128,11 @@ def _find_delta(root: Path) -> Found:
 def _is_data(file: Path, root: Path) -> bool:
     parts = file.relative_to(root).parts
     return file.is_file() and not any(part.startswith((".", "_")) for part in parts)
+
+
+def _starts_with(file: Path, magic: bytes) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(len(magic)) == magic
 
 
 def _size(file: Path) -> int:

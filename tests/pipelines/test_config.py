@@ -46,7 +46,7 @@ def test_times_are_utc_in_every_spelling(tmp_path: Path) -> None:
         ("hops.alpha=0.2", lambda c: c.hops.alpha == 0.2),
         ("themes.count=12", lambda c: c.themes.count == 12),
         ("themes.count=auto", lambda c: c.themes.count == "auto"),
-        ("warehouse=/data/w=1", lambda c: c.warehouse == "/data/w=1"),
+        ("warehouse=/srv/w=1", lambda c: c.warehouse == "/srv/w=1"),
         ("source.header=true", lambda c: c.source.header is True),
         ("source.columns.event_id=id", lambda c: c.source.columns.event_id == "id"),
         ("sequences.families.theme.length=7", lambda c: c.sequences.families["theme"].length == 7),

@@ -285,6 +285,23 @@ def test_other_schemas_in_a_folder_are_left_out_and_counted(tmp_path: Path) -> N
     assert any("jsonl" in note for note in profile.notes)
 
 
+def test_files_with_their_columns_in_another_order_and_stray_headers_are_read(tmp_path: Path) -> None:
+    log = shop_log().rename(columns={"s": "ts"})
+    first = log.iloc[::2].to_csv(index=False)
+    (tmp_path / "a.csv").write_text(first + first.splitlines()[0] + "\n", encoding="utf-8")
+    log.iloc[1::2, ::-1].to_csv(tmp_path / "b.csv", index=False)
+    profile = profile_source(str(tmp_path))
+    assert (profile.figures.events, profile.faults) == (len(log), {})
+    assert (profile.figures.users, profile.figures.items) == (log["user"].nunique(), log["item"].nunique())
+
+
+def test_gzip_under_a_plain_name_is_read_and_noted(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", gzip.compress(taobao(tmp_path).read_bytes()))
+    profile = profile_source(str(path))
+    assert profile.roles["user_id"] == "column_1"
+    assert any("rename it to end in .gz" in note for note in profile.notes)
+
+
 def test_a_large_log_is_sampled_by_whole_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for 500 rows, the users kept are complete although the log is ordered by time."""
     monkeypatch.setattr("pipelines.profile.sample.HEAD_ROWS", 500)
