@@ -62,7 +62,7 @@ def sums_within(values: Ints, sizes: Ints) -> Ints:
     """Running sums that start anew in each of the consecutive, non-empty groups."""
     total = np.cumsum(values)
     starts = np.cumsum(sizes) - sizes
-    return total - np.repeat(total[starts] - values[starts], sizes)
+    return np.asarray(total - np.repeat(total[starts] - values[starts], sizes), dtype=np.int64)
 
 
 def cut(ts: Ints) -> Ints:

@@ -1,9 +1,11 @@
 """What a generated clickstream looks like, field by field; defaults imitate Taobao's UserBehavior."""
 
+# ruff: noqa: RUF009 - `option` only makes the field
+
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from pipelines.errors import ConfigError
 
@@ -31,61 +33,82 @@ SESSIONS_PER_USER: Final = 17.3
 """Taobao's mean over its nine days; gives the number of users where ``users`` is 0."""
 
 
+T = TypeVar("T")
+
+
+def option(default: T, about: str) -> T:
+    """A field of ``Settings``; ``about`` is its documentation and the job's ``--help``."""
+    return field(default=default, metadata={"help": about})
+
+
+TAOBAO_START: Final = datetime(2017, 11, 24, 16, tzinfo=UTC)
+
+
 @dataclass(frozen=True)
 class Settings:
     """Size, difficulty and faults of one generated data set; refuses contradictory values."""
 
-    events: int = 100_000
-    """Valid events, each counted once: duplicates and malformed rows come on top."""
-    seed: int = 7
-    """Same settings and seed: same bytes, whatever the number of workers."""
-    users: int = 0
-    """People, bots included; 0: as many as give 17.3 sessions each."""
-    start: datetime = datetime(2017, 11, 24, 16, tzinfo=UTC)
-    """First possible second (UTC)."""
-    days: int = 9
-    """Length of the window from ``start``; every valid event lies in it."""
+    events: int = option(
+        100_000,
+        "Valid events, each counted once: duplicates and malformed rows come on top",
+    )
+    seed: int = option(7, "Same settings and seed: same bytes, whatever the number of workers")
+    users: int = option(0, "People, bots included; 0: as many as give 17.3 sessions each")
+    start: datetime = option(TAOBAO_START, "First possible second (UTC)")
+    days: int = option(9, "Length of the window from ``start``; every valid event lies in it")
 
-    themes: int = 40
-    """Themes in the world; how many people follow one falls as 1/rank^0.6."""
-    items_per_theme: int = 200
-    """Places of a theme's chain, which closes to a ring."""
-    themes_per_user: int = 5
-    """Themes that a person returns to; 1 is the control without hops."""
-    hop_probability: float = 0.5
-    """P(a session's theme differs from the theme of the person's session before)."""
-    chain: Chain = "resume"
-    """resume: a return goes on where the person left the theme; restart: each session starts anywhere."""
-    jump: float = 0.06
-    """Share of on-theme events at any item of the theme, popular ones more, instead of 1–3 steps on."""
-    off_theme: float = 0.02
-    """Share of events at an item of another theme. Above α of the hop test, one-event sides decide little."""
-    theme_overlap: float = 0.0
-    """Share of a chain's places that hold an item of another theme's chain."""
-    shared_categories: float = 0.35
-    """Share of the categories of a stretch of a chain that are popular ones, shared by all themes."""
+    themes: int = option(40, "Themes in the world; how many people follow it falls as 1/rank^0.6")
+    items_per_theme: int = option(200, "Places of a theme's chain, which closes to a ring")
+    themes_per_user: int = option(5, "Themes that a person returns to; 1 is the control without hops")
+    hop_probability: float = option(
+        0.58,
+        "P(a session's theme differs from the theme of the person's session before)",
+    )
+    chain: Chain = option(
+        "resume",
+        "resume: a return goes on where the person left the theme; restart: each session starts anywhere",
+    )
+    jump: float = option(
+        0.06,
+        "Share of on-theme events at any item of the theme, popular ones more, instead of 1–3 steps on",
+    )
+    off_theme: float = option(
+        0.02,
+        "Share of events at an item of another theme. Above α of the hop test, one-event sides decide little",
+    )
+    theme_overlap: float = option(0.0, "Share of a chain's places that hold an item of another theme's chain")
+    shared_categories: float = option(
+        0.25,
+        "Share of the categories of a stretch of a chain that are popular ones, shared by all themes",
+    )
 
-    session_length: float = 6.0
-    """Mean events of a session (log-normal, rounded up; about 31 % have one event at 6)."""
-    bots: float = 0.001
-    """Share of users that are bots: items without any theme, every few seconds or around the clock."""
-    bot_events: int = 2_000
-    """Events of one bot."""
+    session_length: float = option(
+        6.0,
+        "Mean events of a session: a fifth are one-event glances, the others log-normal",
+    )
+    bots: float = option(
+        0.001,
+        "Share of users that are bots: items without any theme, every few seconds or around the clock",
+    )
+    bot_events: int = option(2_000, "Events of one bot")
 
-    late: float = 0.01
-    """Share of valid rows that stand one or two files after the file of their time."""
-    duplicates: float = 0.005
-    """Rows written a second time, as a share of ``events``."""
-    malformed: float = 0.005
-    """Rows that a reader must refuse, as a share of ``events``; on top of them, with ids of their own."""
+    late: float = option(0.01, "Share of valid rows that stand one or two files after the file of their time")
+    duplicates: float = option(0.005, "Rows written a second time, as a share of ``events``")
+    malformed: float = option(
+        0.005,
+        "Rows that a reader must refuse, as a share of ``events``; on top of them, with ids of their own",
+    )
 
-    format: Format = "csv"
-    ts_unit: TsUnit = "iso"
-    """How times are written: ISO text with Z, or an integer count of the unit since 1970. Whole seconds all."""
-    gzip: bool = False
-    """Compress csv and jsonl files."""
-    files: int = 0
-    """Time slices, oldest first, each written by every shard to its own file; 0: one a day."""
+    format: Format = option("csv", "How the events are written")
+    ts_unit: TsUnit = option(
+        "iso",
+        "How times are written: ISO text with Z, or a count of the unit since 1970; whole seconds all",
+    )
+    gzip: bool = option(False, "Compress csv and jsonl files")
+    files: int = option(
+        0,
+        "Time slices, oldest first, each written by every shard to its own file; 0: one a day",
+    )
 
     def __post_init__(self) -> None:
         """Raise ``ConfigError`` that names the option and what it may be."""
@@ -107,7 +130,9 @@ class Settings:
         if self.gzip and self.format in ("parquet", "delta"):
             raise ConfigError(f"--gzip is for csv and jsonl; {self.format} files are compressed already")
         if self.n_users > self.events:
-            raise ConfigError(f"--users {self.n_users} leaves some without an event; lower it or raise --events")
+            raise ConfigError(
+                f"--users {self.n_users} leaves some without an event; lower it or raise --events"
+            )
         if self.n_bots * self.bot_events > self.events // 2:
             raise ConfigError(
                 f"--bots {self.bots} makes {self.n_bots} bots of {self.bot_events} events, over half of all; "
@@ -115,7 +140,8 @@ class Settings:
             )
         if self.mean_sessions > self.most_sessions / 3:
             raise ConfigError(
-                f"{self.mean_sessions:.0f} sessions per user do not fit {self.days} days; raise --users or --days"
+                f"{self.mean_sessions:.0f} sessions per user do not fit {self.days} days; "
+                "raise --users or --days"
             )
 
     @property

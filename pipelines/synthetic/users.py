@@ -5,16 +5,28 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.synthetic.history import (
-    BUY, CART, FAV, NONE, PV, Bools, Events, Ints, Sessions, cut, run_starts, sums_within, within,
+    BUY,
+    CART,
+    FAV,
+    NONE,
+    PV,
+    Bools,
+    Events,
+    Ints,
+    Sessions,
+    cut,
+    run_starts,
+    sums_within,
+    within,
 )  # fmt: skip
 from pipelines.synthetic.settings import GAP_S, MAX_SESSION_EVENTS, Settings, before, share
 from pipelines.synthetic.world import World, zipf
 
-SIZE_SIGMA = 1.45
-"""Spread of session sizes, fitted to Taobao's size classes."""
+GLANCES, SIZE_SIGMA = 0.2, 1.18
+"""Share of one-event glances, and the log-normal spread of all other sessions: fit Taobao's size classes."""
 
 ACTIVITY_SHAPE = 3.0
-"""Gamma shape of a person's activity: 5 % have under 30 % of the mean number of sessions, 5 % over twice it."""
+"""Gamma shape of a person's activity: 5 % have under 30 % of the mean sessions, 5 % over twice it."""
 
 CART_SHARE, FAV_SHARE = 0.055, 0.028
 BUY_AFTER_CART = 0.47
@@ -58,7 +70,7 @@ def _people(settings: Settings, world: World, rng: np.random.Generator, n_users:
     theme = _user_themes(n_users, settings, world, rng)[user, slot]
     session = np.repeat(np.arange(len(sizes)), sizes)
     kind, gap = _types_and_gaps(session, rng)
-    item, off = _items(settings, world, rng, user, slot, theme, sizes, kind)
+    item, off = _items(settings, world, rng, user=user, slot=slot, theme=theme, sizes=sizes, kind=kind)
     ts = settings.start_s + _times(settings, rng, per_user, sizes, gap)
     sessions = Sessions(user=user, ordinal=within(per_user) + 1, size=sizes, theme=theme)
     return Shard(Events(user[session], session, item, kind, ts, off), sessions)
@@ -66,8 +78,9 @@ def _people(settings: Settings, world: World, rng: np.random.Generator, n_users:
 
 def _session_sizes(mean: float, at_least: int, quota: int, rng: np.random.Generator) -> Ints:
     """Sizes that add up to the quota exactly; at least one session for each user."""
-    mu = np.log(mean - 0.45) - SIZE_SIGMA**2 / 2  # rounding up adds about 0.45
+    mu = np.log((mean - GLANCES) / (1 - GLANCES) - 0.45) - SIZE_SIGMA**2 / 2  # rounding up adds about 0.45
     drawn = rng.lognormal(mu, SIZE_SIGMA, int(quota / mean * 1.2) + at_least + 64)
+    drawn[rng.random(len(drawn)) < GLANCES] = 1.0
     sizes = np.minimum(np.ceil(drawn), MAX_SESSION_EVENTS).astype(np.int64)
     while sizes.sum() < quota:
         sizes = np.r_[sizes, sizes]
@@ -90,7 +103,7 @@ def _sessions_per_user(sessions: int, users: int, most: int, rng: np.random.Gene
     count = np.minimum(count, most)
     room = np.cumsum(most - count)
     given = np.minimum(room, over)
-    return (count + np.diff(given, prepend=0)).astype(np.int64)
+    return np.asarray(count + np.diff(given, prepend=0), dtype=np.int64)
 
 
 def _slots(per_user: Ints, settings: Settings, rng: np.random.Generator) -> Ints:
@@ -99,13 +112,14 @@ def _slots(per_user: Ints, settings: Settings, rng: np.random.Generator) -> Ints
     if k == 1:
         return np.zeros(total, dtype=np.int64)
     step = np.where(rng.random(total) < settings.hop_probability, rng.integers(1, k, total), 0)
-    return sums_within(step, per_user) % k
+    return np.asarray(sums_within(step, per_user) % k, dtype=np.int64)
 
 
 def _user_themes(users: int, settings: Settings, world: World, rng: np.random.Generator) -> Ints:
     """``(users, themes_per_user)`` distinct themes, popular ones more often (Gumbel top-k)."""
     score = np.log(world.theme_share) + rng.gumbel(size=(users, settings.themes))
-    return np.argsort(-score, axis=1)[:, : settings.themes_per_user]
+    best: Ints = np.argsort(-score, axis=1)[:, : settings.themes_per_user]
+    return best
 
 
 def _types_and_gaps(session: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
@@ -128,7 +142,7 @@ def _types_and_gaps(session: Ints, rng: np.random.Generator) -> tuple[Ints, Ints
 
 def _items(
     settings: Settings, world: World, rng: np.random.Generator,
-    user: Ints, slot: Ints, theme: Ints, sizes: Ints, kind: Ints,
+    *, user: Ints, slot: Ints, theme: Ints, sizes: Ints, kind: Ints,
 ) -> tuple[Ints, Bools]:  # fmt: skip
     """Item of each event, and whether it is off its session's theme."""
     n, places = len(kind), settings.items_per_theme
@@ -214,7 +228,9 @@ def _bots(settings: Settings, rng: np.random.Generator, n_bots: int, world: Worl
         theme=np.full(m, NONE, dtype=np.int64),
     )  # fmt: skip
     kind = np.zeros(n, dtype=np.int64)
-    return Shard(Events(user, np.repeat(np.arange(m), sizes), item, kind, ts, np.ones(n, dtype=np.bool_)), sessions)
+    return Shard(
+        Events(user, np.repeat(np.arange(m), sizes), item, kind, ts, np.ones(n, dtype=np.bool_)), sessions
+    )
 
 
 def _shift(shard: Shard, first_user: int) -> Shard:

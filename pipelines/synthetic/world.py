@@ -9,10 +9,10 @@ from pipelines.synthetic.settings import Settings
 
 Ints = npt.NDArray[np.int64]
 
-NEIGHBOURHOOD = 64
+NEIGHBOURHOOD = 48
 """Places of a chain that share categories, so that a session meets few of them."""
 
-LOCAL_CATEGORIES = (0.72, 0.14, 0.07, 0.04, 0.03)
+LOCAL_CATEGORIES = (0.67, 0.16, 0.09, 0.05, 0.03)
 """Shares of the categories of one neighbourhood."""
 
 POPULAR_CATEGORIES = 24
@@ -36,7 +36,8 @@ class World:
 def zipf(n: int, exponent: float) -> npt.NDArray[np.float64]:
     """Shares ``(n,)`` that fall as 1/rank^exponent and sum to 1."""
     weights = np.arange(1, n + 1, dtype=np.float64) ** -exponent
-    return weights / weights.sum()
+    shares: npt.NDArray[np.float64] = weights / weights.sum()
+    return shares
 
 
 def build_world(settings: Settings) -> World:
@@ -74,4 +75,4 @@ def _categories(themes: int, places: int, shared: float, rng: np.random.Generato
     local = rng.choice(per, (themes, places), p=LOCAL_CATEGORIES)
     category = names[np.arange(themes)[:, None], np.arange(places) // NEIGHBOURHOOD, local].ravel()
     ids = 1_000 + rng.permutation(POPULAR_CATEGORIES + themes * blocks * per)
-    return ids[category].astype(np.int64)
+    return np.asarray(ids[category], dtype=np.int64)
