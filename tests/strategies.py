@@ -11,14 +11,17 @@ from features.codes import MODES, UNKNOWN
 from features.sessions import SessionRule, sessionize
 
 GAP_US = 1_800_000_000
-MAX_US = 7_200_000_000
+MAX_US = 3_600_000_000
 GAP_RULE = SessionRule("gap", gap_us=GAP_US, max_us=MAX_US)
-"""30 minutes and a cap of only 2 hours, so that short random histories reach it."""
+"""30 minutes and a cap of only one hour, so that short random histories reach it."""
 
 RULES = (GAP_RULE, SessionRule("every_n", every_n=3), SessionRule("source_key"))
 
 STEPS_US = (0, 1, 999_999, 1_000_000, GAP_US - 1, GAP_US, GAP_US + 1, MAX_US, 3 * MAX_US)
-"""Ties, steps around one second, around the gap limit, and such that four equal the cap."""
+"""Ties, steps around one second, around the gap limit, and beyond the cap."""
+
+PACES = (STEPS_US, STEPS_US[:6], (GAP_US - 1, GAP_US))
+"""Users of every kind; users without a pause; users whom only the cap cuts."""
 
 Row = tuple[str, str, int, int, int, int, int, str | None]
 
@@ -29,7 +32,8 @@ def event_rows(draw: st.DrawFn, max_users: int = 4, max_events: int = 24, min_us
     rows: list[Row] = []
     for user in range(draw(st.integers(min_users, max_users))):
         ts = draw(st.integers(0, 10)) * GAP_US
-        for step in draw(st.lists(st.sampled_from(STEPS_US), min_size=1, max_size=max_events)):
+        steps = st.sampled_from(draw(st.sampled_from(PACES)))
+        for step in draw(st.lists(steps, min_size=1, max_size=max_events)):
             ts += step
             mode = draw(st.integers(1, len(MODES)))
             rows.append(
@@ -66,11 +70,12 @@ def event_blocks(rule: SessionRule = GAP_RULE, max_users: int = 4) -> st.SearchS
 
 
 def cut(batch: pa.RecordBatch, points: Sequence[int]) -> list[pa.RecordBatch]:
-    """The batch cut at those positions (any order, repeated ones give empty batches)."""
-    edges = [0, *sorted(min(point, batch.num_rows) for point in points), batch.num_rows]
+    """The batch cut at those positions, modulo its size; repeated ones give empty batches."""
+    edges = [0, *sorted(point % (batch.num_rows + 1) for point in points), batch.num_rows]
     return [batch.slice(start, end - start) for start, end in pairwise(edges)]
 
 
 def cut_points(max_size: int = 8, max_value: int = 96) -> st.SearchStrategy[list[int]]:
-    """Positions for ``cut``; those behind the end are moved there."""
-    return st.lists(st.integers(0, max_value), max_size=max_size)
+    """Positions for ``cut``, at random or between any two events."""
+    everywhere = st.just(list(range(max_value + 1)))
+    return everywhere | st.lists(st.integers(0, max_value), max_size=max_size)

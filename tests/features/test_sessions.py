@@ -66,6 +66,14 @@ def test_cap_counts_from_the_first_event_and_includes_its_end() -> None:
     assert [len(session) for session in sessions_of(rows, RULE)] == [49, 1]
 
 
+def test_gap_is_read_across_batches() -> None:
+    """A pause that falls between two batches cuts as it does inside one."""
+    limit = parse_duration("30min")
+    for pause, sessions in ((limit, [1, 1]), (limit + 1, [1, 2])):
+        (block,) = sessionize(cut(encoded(events("a", 0, pause)), [1]), RULE)
+        assert block.session.tolist() == sessions
+
+
 def test_cap_is_greedy() -> None:
     """Each cut starts the clock anew, so a steady stream is cut every ``max``, not once."""
     rule = SessionRule(gap_us=4, max_us=10)
@@ -81,6 +89,14 @@ def test_cap_restarts_after_a_gap() -> None:
         ["a4", "a5", "a6"],
         ["a7"],
     ]
+
+
+@pytest.mark.parametrize("points", [[], [1], [2], [4], [1, 2, 3, 4, 5]])
+def test_cap_is_carried_from_batch_to_batch(points: list[int]) -> None:
+    """The clock of an open session runs on where a batch ends, however often."""
+    batch = encoded(events("a", 0, 4, 8, 11, 15, 19))
+    (block,) = sessionize(cut(batch, points), SessionRule(gap_us=4, max_us=10))
+    assert block.session.tolist() == [1, 1, 1, 2, 2, 2]
 
 
 def test_ties_in_time_stay_together() -> None:
