@@ -110,7 +110,7 @@ def _whole(
 
 
 def _cut(user: OpenUser, spec: SequenceSpec, unfinished: bool) -> tuple[list[Chunk], OpenUser | None]:
-    """Chunks of one user; where he goes on, the last one stays open unless it is full."""
+    """Chunks of one user; where he goes on, the last one stays open."""
     index = PoolIndex(user.events, spec)
     start = max(user.start, index.first_target())
     chunks = index.chunks(start)
@@ -118,9 +118,7 @@ def _cut(user: OpenUser, spec: SequenceSpec, unfinished: bool) -> tuple[list[Chu
         if not chunks and user.chunk == 0:
             chunks = [Chunk(index.size, index.size, index.selected(index.size))]
         return chunks, None
-    start = index.size
-    if chunks and chunks[-1].end - chunks[-1].start < spec.targets:
-        start = chunks.pop().start
+    start = chunks.pop().start if chunks else index.size
     kept = index.kept(start)
     first = int(np.searchsorted(kept, start))
     return chunks, OpenUser(user.user_id, user.events.take(kept), first, user.chunk + len(chunks))

@@ -131,7 +131,7 @@ def _targets(
     last = np.cumsum(length) - 1
     begins = np.ones(len(ts), dtype=bool)
     begins[1:] = ts[1:] != ts[:-1]
-    begins[last - length + 1] = True
+    # A run may reach over from the row before, but no target is in it: each has an earlier event in its row.
     tied = np.maximum.accumulate(np.where(begins, np.arange(len(ts)), 0))
 
     pos, read_pos = (

@@ -15,16 +15,22 @@ from tests.oracles.strands import Event
 Tagged = tuple[EventBlock, Any, Any]
 
 
+KEYED = ("session", "theme", "category", "mode")
+
+
 def small_spec(
-    recent: int = 4, strands: int = 2, length: int = 2, targets: int = 3, extra: int = 0
+    recent: int = 4,
+    strands: int = 2,
+    length: int = 2,
+    targets: int = 3,
+    *,
+    extra: int = 0,
+    keyed: Iterable[str] = KEYED,
 ) -> SequenceSpec:
-    """A spec that overflows after a few events: the smallest pool that it may have, and `extra`."""
-    families = (
-        FamilySpec("recent", 1, recent),
-        *(FamilySpec(name, strands, length) for name in ("session", "theme", "category", "mode")),
-    )
+    """The smallest pool that the families may have, and `extra`: one family less closes chunks sooner."""
+    families = (FamilySpec("recent", 1, recent), *(FamilySpec(name, strands, length) for name in keyed))
     pool = 2 * sum(family.lookback for family in families) + 1 + extra
-    return SequenceSpec(pool, targets, (recent, pool // 2, pool), families)
+    return SequenceSpec(pool, targets, tuple(sorted({recent, pool // 2, pool})), families)
 
 
 def history(steps: Iterable[tuple[int, bool, int, int, int]], start: int = 1_000_000) -> list[Event]:
@@ -64,8 +70,9 @@ specs = st.builds(
     recent=st.integers(2, 5),
     strands=st.integers(1, 3),
     length=st.integers(1, 2),
-    targets=st.integers(1, 12),
-    extra=st.integers(0, 12),
+    targets=st.integers(1, 20),
+    extra=st.integers(0, 5),
+    keyed=st.lists(st.sampled_from(KEYED), unique=True, max_size=4),
 )
 
 

@@ -13,6 +13,7 @@ from features.chunks import OpenUser, arrow_schema, chunk_block
 from features.spec import FamilySpec, SequenceSpec
 from features.strands import RowTags, strands
 from tests.features.tagged import (
+    KEYED,
     Tagged,
     blocks,
     closed,
@@ -172,7 +173,8 @@ def test_rows_are_those_of_the_definition(
 def test_long_histories(seed: int) -> None:
     """Hundreds of events, many keys: chunks close by P and by L, returns reach far back."""
     rng = np.random.default_rng(seed)
-    spec = small_spec(5, 3, 2, int(rng.integers(1, 40)), int(rng.integers(0, 30)))
+    keyed = [name for name in KEYED if rng.random() < 0.6]
+    spec = small_spec(5, 3, 2, int(rng.integers(10, 60)), extra=int(rng.integers(0, 9)), keyed=keyed)
     drawn = {name: random_history(rng, int(rng.integers(1, 160))) for name in "ab"}
     cuts = set(rng.integers(1, 100, 8).tolist()) if seed % 3 else set(range(200))
     check(drawn, fold(blocks(drawn, cuts), spec), spec)
@@ -182,7 +184,7 @@ def test_long_histories(seed: int) -> None:
 def test_any_cut_gives_the_same_rows(seed: int) -> None:
     """Thousands of events under the default families, against one block that holds everything."""
     rng = np.random.default_rng(seed)
-    spec = SequenceSpec(2500, 60, (64, 512, 2500)) if seed % 2 else small_spec(5, 3, 2, 20, 9)
+    spec = SequenceSpec(2500, 60, (64, 512, 2500)) if seed % 2 else small_spec(5, 3, 2, 20, extra=9)
     drawn = {name: random_history(rng, size) for name, size in (("a", 900), ("b", 30), ("c", 1500))}
     expected = fold(blocks(drawn, set()), spec)
     assert len(expected) > 20
@@ -220,7 +222,7 @@ def test_memory_between_blocks_is_bounded() -> None:
     rng = np.random.default_rng(1)
     keys = rng.integers(1, 5, (20_000, 2))
     events = history((1, at % 9 == 0, int(keys[at, 0]), 1, int(keys[at, 1])) for at in range(20_000))
-    spec = small_spec(5, 3, 2, 20, 9)
+    spec = small_spec(5, 3, 2, 20, extra=9)
     state: OpenUser | None = None
     for block, running, session in blocks({"u": events}, set(range(0, 3000, 55))):
         _, state = chunk_block(block, running, session, spec, state)
