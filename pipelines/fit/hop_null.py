@@ -1,0 +1,84 @@
+"""The null of the hop test, drawn from the sampled sessions in Spark and bounded on the way."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+
+from features.hops import PAIRS, SIDE, WINDOWS_SCHEMA, HopNull, SessionVectors, size_counts, windows_in
+from features.vectors import VectorTable
+from pipelines.fit.stream import Sessions, whole_sessions
+
+WINDOWS = "pair int, distance double, priority long"
+
+
+def learn_hop_null(narrow: DataFrame, table: VectorTable, limit: int, most: int) -> HopNull:
+    """The null from the sessions of the first ``limit`` hash buckets, ``most`` windows a class pair.
+
+    Two passes: how sizes mix at the sides of all sessions, then the windows. A partition hands on no
+    more windows of a pair than are kept in the end, those of smallest hash.
+    """
+    shared = narrow.sparkSession.sparkContext.broadcast(table)
+    mix = _size_mix(narrow, table)
+
+    def draw(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return _smallest(_windows(batches, shared.value, mix, limit), most)
+
+    def keep(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return _smallest(batches, most)
+
+    partial = narrow.mapInArrow(draw, WINDOWS).repartition("pair")
+    windows = partial.mapInArrow(keep, WINDOWS).toArrow()
+    pair, distance, priority = (windows.column(name).to_numpy() for name in WINDOWS_SCHEMA.names)
+    return HopNull.fit(pair.astype(np.int64), distance, priority, most)
+
+
+def _size_mix(narrow: DataFrame, table: VectorTable) -> NDArray[np.int64]:
+    shared = narrow.sparkSession.sparkContext.broadcast(table)
+
+    def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        sizes = np.zeros(SIDE, dtype=np.int64)
+        for sessions in whole_sessions(batches):
+            sizes += size_counts(_vectors(sessions, shared.value).counts)
+        yield pa.record_batch([pa.array(np.arange(SIDE)), pa.array(sizes)], names=["place", "n"])
+
+    rows = narrow.mapInArrow(kernel, "place long, n long").groupBy("place").sum("n").toArrow()
+    mix = np.zeros(SIDE, dtype=np.int64)
+    mix[rows.column(0).to_numpy()] = rows.column(1).to_numpy()
+    return mix
+
+
+def _windows(
+    batches: Iterable[pa.RecordBatch], table: VectorTable, mix: NDArray[np.int64], limit: int
+) -> Iterator[pa.RecordBatch]:
+    for whole in whole_sessions(batches):
+        sessions = whole.take(whole.bucket < limit)
+        places = _vectors(sessions, table)
+        yield windows_in(places, sessions.user, sessions.ordinal, table.vectors, mix).to_arrow()
+
+
+def _smallest(batches: Iterable[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:
+    """The ``most`` windows of smallest (priority, distance) of each class pair."""
+    held: pa.Table | None = None
+    for batch in batches:
+        piece = pa.Table.from_batches([batch])
+        held = piece if held is None else pa.concat_tables([held, piece])
+        if held.num_rows > 2 * PAIRS * most:
+            held = _cut(held, most)
+    if held is not None and held.num_rows:
+        yield from _cut(held, most).combine_chunks().to_batches()
+
+
+def _cut(windows: pa.Table, most: int) -> pa.Table:
+    pair, distance, priority = (windows.column(name).to_numpy() for name in WINDOWS_SCHEMA.names)
+    order = np.lexsort((distance, priority, pair))
+    sizes = np.bincount(pair, minlength=PAIRS)
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return windows.take(pa.array(order[rank < most]))
+
+
+def _vectors(sessions: Sessions, table: VectorTable) -> SessionVectors:
+    rows, _ = table.lookup(sessions.item, sessions.category)
+    return SessionVectors.of(rows, sessions.starts)

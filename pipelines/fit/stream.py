@@ -1,0 +1,137 @@
+"""Events as the fit's kernels read them: narrow integers, in whole sessions, with hashes to sample by."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+Columns = dict[str, NDArray[Any]]
+"""Arrays of equal length by column name."""
+
+BUCKETS: Final = 65_536
+"""Hash space is cut into this many equal buckets; a sample is made of whole buckets."""
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """S whole sessions of N events in order; users are known by their hash."""
+
+    starts: NDArray[np.int64]  # (S,), first event of each
+    lengths: NDArray[np.int64]  # (S,)
+    user: NDArray[np.uint64]  # (S,), hash of the user id
+    ordinal: NDArray[np.int32]  # (S,)
+    key: NDArray[np.uint64]  # (S,), hash of user id and first event's id: the sampling order
+    item: NDArray[np.int32]  # (N,)
+    category: NDArray[np.int32]  # (N,)
+    type: NDArray[np.int32]  # (N,)
+
+    @property
+    def bucket(self) -> NDArray[np.int64]:
+        """Hash bucket of each session; (S,), 0 to BUCKETS - 1."""
+        return bucket_of(self.key)
+
+    def take(self, chosen: NDArray[np.bool_]) -> "Sessions":
+        """The chosen (S,) sessions with their events."""
+        events = np.repeat(chosen, self.lengths)
+        lengths = self.lengths[chosen]
+        return Sessions(
+            starts=np.cumsum(lengths) - lengths,
+            lengths=lengths,
+            user=self.user[chosen],
+            ordinal=self.ordinal[chosen],
+            key=self.key[chosen],
+            item=self.item[events],
+            category=self.category[events],
+            type=self.type[events],
+        )
+
+
+def narrow_events(events: DataFrame, train_end: int | None) -> DataFrame:
+    """Events before ``train_end`` (µs, None: all) as integers, in the order and partitions given.
+
+    ``user`` and ``event`` are 64-bit hashes of the user id and of user and event id: the order in
+    which sessions are sampled depends on ids alone, never on files, partitions or cores.
+    """
+    seen = events if train_end is None else events.where(F.col("ts") < train_end)
+    return seen.select(
+        F.xxhash64("user_id").alias("user"),
+        F.xxhash64("user_id", "event_id").alias("event"),
+        "session",
+        "item",
+        "category",
+        "type",
+    )
+
+
+def whole_sessions(batches: Iterable[pa.RecordBatch]) -> Iterator[Sessions]:
+    """Whole sessions of narrow events, whose batches may cut them anywhere.
+
+    Memory is one batch and the largest session.
+    """
+    for part in whole_runs(batches, ("user", "session")):
+        starts = run_starts(part, ("user", "session"))
+        yield Sessions(
+            starts=starts,
+            lengths=np.diff(starts, append=len(part["item"])),
+            user=part["user"][starts].astype(np.uint64),
+            ordinal=part["session"][starts],
+            key=part["event"][starts].astype(np.uint64),
+            item=part["item"],
+            category=part["category"],
+            type=part["type"],
+        )
+
+
+def whole_runs(batches: Iterable[pa.RecordBatch], keys: Sequence[str]) -> Iterator[Columns]:
+    """Rows regrouped so that no run of equal ``keys`` is cut; all columns are numeric, without nulls."""
+    held: list[Columns] = []  # the last run so far, perhaps over several batches
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        part = {name: batch.column(name).to_numpy() for name in batch.schema.names}
+        starts = run_starts(part, keys)
+        goes_on = held and all(held[-1][key][-1] == part[key][0] for key in keys)
+        if goes_on and len(starts) == 1:
+            held.append(part)
+            continue
+        if cut := int(starts[-1]):
+            held.append({name: column[:cut] for name, column in part.items()})
+        if held:
+            yield _join(held)
+        held = [{name: column[cut:] for name, column in part.items()}]
+    if held:
+        yield _join(held)
+
+
+def run_starts(part: Columns, keys: Sequence[str]) -> NDArray[np.int64]:
+    """First rows of the runs of equal ``keys``; (runs,), ascending."""
+    begins = np.zeros(len(part[keys[0]]), dtype=bool)
+    begins[:1] = True
+    for key in keys:
+        begins[1:] |= part[key][1:] != part[key][:-1]
+    return np.flatnonzero(begins)
+
+
+def bucket_of(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Bucket of each 64-bit hash, its upper 16 bits."""
+    return (hashes >> np.uint64(48)).astype(np.int64)
+
+
+def bucket_limit(histogram: NDArray[np.int64], most: int) -> int:
+    """How many leading buckets hold at most ``most`` elements in all; ``histogram`` is (BUCKETS,).
+
+    >>> bucket_limit(np.array([3, 4, 5]), 7)
+    2
+    """
+    return int(np.searchsorted(np.cumsum(histogram), most, side="right"))
+
+
+def _join(parts: list[Columns]) -> Columns:
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,154 @@
+"""Themes: clusters of session interests by Spark ML's KMeans, made repeatable, and their number."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.ml.clustering import KMeans
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from sklearn.metrics import silhouette_samples
+from threadpoolctl import threadpool_limits
+
+from features.codes import FIRST_INDEX
+from features.themes import nearest_theme
+from features.vectors import unit
+from pipelines.fit.options import ThemeOptions
+
+SCREEN_SESSIONS: Final = 20_000
+"""Sessions on which candidate numbers of themes are tried."""
+
+SILHOUETTE_SESSIONS: Final = 3_000
+"""Sessions on which silhouettes are computed; each needs its distance to all others."""
+
+PATIENCE: Final = 2
+"""Candidates in a row that may be worse than the best before the search ends."""
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """K themes before they are named: centroids (K, D), unit rows on the grid, largest support first."""
+
+    centroids: NDArray[np.float64]
+    sessions: NDArray[np.int64]  # (K,) sampled sessions nearest to each
+    silhouette: float  # mean over a sample, cosine distance; NaN with fewer than two themes
+    theme_silhouette: NDArray[np.float64]  # (K,) mean of each theme's; NaN where the sample has none
+    tried: dict[int, float]  # mean silhouette of each number of themes tried
+
+
+def cluster(spark: SparkSession, interests: NDArray[np.float64], options: ThemeOptions) -> Clusters:
+    """Cluster interests (n, D), unit rows in hash order.
+
+    KMeans by cosine distance, ``restarts`` seeds, the lowest cost wins. With ``count`` "auto" each
+    candidate number, ascending, is fitted once on the first 20,000 interests; the best mean silhouette
+    (Rousseeuw 1987) of the first 3,000 wins, and the search ends after two worse ones in a row.
+    """
+    tried: dict[int, float] = {}
+    if options.count == "auto":
+        tried = _try_counts(spark, interests[:SCREEN_SESSIONS], options)
+        count = max(tried, key=lambda k: (tried[k], -k))
+    else:
+        count = options.count
+    centroids = _fit(spark, interests, min(count, _distinct(interests)), options.seed, options.restarts)
+    centroids, sessions = _by_support(centroids, interests)
+    values, labels = silhouettes(interests[:SILHOUETTE_SESSIONS], centroids)
+    per_theme = [values[labels == k].mean() if (labels == k).any() else np.nan for k in range(len(centroids))]
+    overall = float(values.mean()) if len(values) else float("nan")
+    return Clusters(centroids, sessions, overall, np.array(per_theme, dtype=np.float64), tried)
+
+
+def silhouettes(
+    interests: NDArray[np.float64], centroids: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Silhouette by cosine distance and nearest centroid of each interest; both empty if pointless."""
+    labels = assign(interests, centroids)
+    if not 2 <= len(np.unique(labels)) < len(labels):
+        return np.zeros(0), np.zeros(0, dtype=np.int64)
+    with threadpool_limits(limits=1):
+        distances = np.maximum(1.0 - interests @ interests.T, 0.0)
+        np.fill_diagonal(distances, 0.0)
+        return np.asarray(silhouette_samples(distances, labels, metric="precomputed")), labels
+
+
+def assign(interests: NDArray[np.float64], centroids: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Number of the centroid nearest to each interest; (n,)."""
+    numbers = np.arange(FIRST_INDEX, FIRST_INDEX + len(centroids), dtype=np.int32)
+    return nearest_theme(interests, centroids, numbers).astype(np.int64) - FIRST_INDEX
+
+
+def _try_counts(
+    spark: SparkSession, interests: NDArray[np.float64], options: ThemeOptions
+) -> dict[int, float]:
+    tried: dict[int, float] = {}
+    worse = 0
+    distinct = _distinct(interests)
+    frame = _frame(spark, interests)
+    try:
+        for count in sorted(set(options.candidates)):
+            if tried and count > distinct:
+                break
+            centroids = _fit_frame(frame, min(count, distinct), options.seed, 1)
+            values, _ = silhouettes(interests[:SILHOUETTE_SESSIONS], centroids)
+            score = float(values.mean()) if len(values) else -1.0
+            worse = worse + 1 if tried and score <= max(tried.values()) else 0
+            tried[count] = score
+            if worse == PATIENCE:
+                break
+    finally:
+        frame.unpersist()
+    return tried
+
+
+def _fit(
+    spark: SparkSession, interests: NDArray[np.float64], count: int, seed: int, restarts: int
+) -> NDArray[np.float64]:
+    if count < 2:
+        return interests[:count].copy()
+    frame = _frame(spark, interests)
+    try:
+        return _fit_frame(frame, count, seed, restarts)
+    finally:
+        frame.unpersist()
+
+
+def _fit_frame(frame: DataFrame, count: int, seed: int, restarts: int) -> NDArray[np.float64]:
+    if count < 2:
+        return np.zeros((0, 0))
+    best: NDArray[np.float64] | None = None
+    lowest = np.inf
+    for restart in range(restarts):
+        model = KMeans(k=count, seed=seed + restart, distanceMeasure="cosine", featuresCol="interest").fit(
+            frame
+        )
+        if model.summary.trainingCost < lowest:
+            lowest, best = model.summary.trainingCost, np.stack(model.clusterCenters())
+    assert best is not None
+    return np.unique(unit(best), axis=0)
+
+
+def _frame(spark: SparkSession, interests: NDArray[np.float64]) -> DataFrame:
+    """The interests in one partition, in hash order: KMeans depends on both."""
+    offsets = pa.array(np.arange(len(interests) + 1, dtype=np.int32) * interests.shape[1])
+    lists = pa.ListArray.from_arrays(offsets, pa.array(interests.reshape(-1)))
+    table = pa.table([pa.array(np.arange(len(interests))), lists], names=["place", "interest"])
+    ordered = spark.createDataFrame(table).repartition(1).sortWithinPartitions("place")
+    return ordered.select(array_to_vector(F.col("interest")).alias("interest")).persist()
+
+
+def _by_support(
+    centroids: NDArray[np.float64], interests: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Centroids that are nearest to some session, most sessions first, and these numbers."""
+    if not len(centroids):
+        return np.zeros((0, interests.shape[1])), np.zeros(0, dtype=np.int64)
+    support = np.bincount(assign(interests, centroids), minlength=len(centroids))
+    order = np.argsort(-support, kind="stable")  # rows ascend before, so ties have one order
+    order = order[support[order] > 0]
+    return centroids[order], support[order].astype(np.int64)
+
+
+def _distinct(interests: NDArray[np.float64]) -> int:
+    return len(np.unique(interests[:SCREEN_SESSIONS], axis=0))
