@@ -85,9 +85,10 @@ def move_pointer(root: str, new: Published, expected: Published | None) -> Publi
     path = f"{root}/{TABLE}"
     table = DeltaTable(path) if DeltaTable.is_deltatable(path) else None
     current = published(root)
-    if current != expected:
+    if _name(current) != _name(expected):
         raise _lost(root, expected, current)
-    numbered = replace(new, number=0 if current is None else current.number + 1)
+    number = 0 if current is None else current.number + 1
+    numbered = replace(new, number=number, spec=json.loads(json.dumps(new.spec)))
     commit = CommitProperties(custom_metadata={"userMetadata": new.run_id}, max_commit_retries=0)
     rows = pa.Table.from_pylist([_to_row(numbered)], schema=_SCHEMA)
     try:
@@ -97,18 +98,20 @@ def move_pointer(root: str, new: Published, expected: Published | None) -> Publi
             write_deltalake(table, rows, mode="append", commit_properties=commit)
     except (CommitFailedError, DeltaError) as error:
         current = published(root)
-        if current != expected:
+        if _name(current) != _name(expected):
             raise _lost(root, expected, current) from error
         raise WarehouseError(f"{path}: the pointer cannot be written: {error}") from error
     return numbered
 
 
+def _name(pointer: Published | None) -> str:
+    return "nothing" if pointer is None else f"publication {pointer.number} of run {pointer.run_id}"
+
+
 def _lost(root: str, expected: Published | None, current: Published | None) -> SeqloomError:
-    was = "nothing" if expected is None else f"publication {expected.number} of run {expected.run_id}"
-    now = "nothing" if current is None else f"publication {current.number} of run {current.run_id}"
     return SeqloomError(
-        f"{root}: the pointer moved from {was} to {now} while this run worked; nothing of this run was "
-        "published: start it again"
+        f"{root}: the pointer moved from {_name(expected)} to {_name(current)} while this run worked; "
+        "nothing of this run was published: start it again"
     )
 
 

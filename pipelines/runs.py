@@ -65,6 +65,10 @@ class RunSummary:
         result: dict[str, Any] = json.loads(json.dumps(plain | extra, default=_plain))
         return result
 
+    def to_json(self) -> str:
+        """``to_plain`` as one line."""
+        return json.dumps(self.to_plain())
+
 
 @dataclass(frozen=True)
 class RunRecord:
