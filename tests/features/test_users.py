@@ -75,6 +75,13 @@ def test_sleepless_is_seen_across_blocks() -> None:
     assert flags(steady(100, parse_duration("20min")), block_events=10) == ["sleepless"]
 
 
+def test_a_bot_that_sleeps_afterwards_remains_one() -> None:
+    """A verdict of an earlier block survives a pause and ordinary later blocks."""
+    times = steady(100, parse_duration("20min"))
+    later = times[-1] + parse_duration("10d")
+    assert flags([*times, later, later + SECOND], block_events=10) == ["sleepless"]
+
+
 def test_without_a_clock_only_heavy_is_decided() -> None:
     """Times that are row numbers must not make everybody a bot."""
     assert flags(steady(300, 1)) == ["fast"]
