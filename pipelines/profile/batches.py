@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,7 +41,7 @@ class Faults:
 def read_batches(
     found: Found, layout: Layout, faults: Faults, columns: Sequence[str] | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Batches of at most ``BATCH`` rows over all files in name order; Parquet reads only ``columns``.
+    """Batches of at most ``BATCH`` rows over all files in name order, of ``columns`` only where given.
 
     Raises SourceError for a file that cannot be read at all.
     """
@@ -50,7 +51,7 @@ def read_batches(
     for file in found.files:
         try:
             if layout.format == "csv":
-                yield from _csv(file, layout, faults)
+                yield from _csv(file, layout, columns, faults)
             else:
                 yield from _jsonl(file, faults)
         except DAMAGED as error:
@@ -68,7 +69,7 @@ def split_rows(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
     return (line.rstrip("\r\n").split(delimiter) for line in lines)
 
 
-def _csv(file: Path, layout: Layout, faults: Faults) -> Iterator[pd.DataFrame]:
+def _csv(file: Path, layout: Layout, columns: Sequence[str] | None, faults: Faults) -> Iterator[pd.DataFrame]:
     width = len(layout.names)
     with open_text(file) as lines:
         rows = split_rows(lines, layout.delimiter)
@@ -81,19 +82,28 @@ def _csv(file: Path, layout: Layout, faults: Faults) -> Iterator[pd.DataFrame]:
             chunk = [row for row in chunk if row and not (layout.header and row == names)]
             whole = [row for row in chunk if len(row) == width]
             faults.counts["wrong number of fields"] += len(chunk) - len(whole)
-            yield _text_frame(whole, tuple(names), faults)
+            yield _text_frame(whole, tuple(names), columns, faults)
 
 
-def _text_frame(rows: Sequence[Sequence[str]], names: tuple[str, ...], faults: Faults) -> pd.DataFrame:
-    columns = list(zip(*rows, strict=True)) if rows else [() for _ in names]
-    frame = pd.DataFrame(
-        {name: pd.Series(values, dtype=object) for name, values in zip(names, columns, strict=True)}
+def _text_frame(
+    rows: Sequence[Sequence[str]], names: tuple[str, ...], columns: Sequence[str] | None, faults: Faults
+) -> pd.DataFrame:
+    fields = dict(zip(names, zip(*rows, strict=True) if rows else ((),) * len(names), strict=True))
+    wanted = {name: fields[name] for name in (columns or names)}
+    broken: set[int] = set()
+    for values in wanted.values():
+        if "\ufffd" in "".join(values):
+            broken.update(place for place, text in enumerate(values) if "\ufffd" in text)
+    faults.counts["bytes that are not UTF-8"] += len(broken)
+    return pd.DataFrame(
+        {name: _objects([text or None for text in values]) for name, values in wanted.items()}
     )
-    broken = sum("\ufffd" in "".join(values) for values in columns)
-    if broken:
-        bad = frame.apply(lambda column: column.str.contains("\ufffd", regex=False)).any(axis=1)
-        faults.counts["bytes that are not UTF-8"] += int(bad.sum())
-    return frame.mask(frame == "", None)
+
+
+def _objects(values: list[str | None]) -> np.ndarray[Any, Any]:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
 
 
 def _jsonl(file: Path, faults: Faults) -> Iterator[pd.DataFrame]:

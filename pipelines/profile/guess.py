@@ -52,8 +52,9 @@ class Facts:
 
 @dataclass(frozen=True)
 class Columns:
-    """The guessed columns by role, the time unit, and a Guess for each decision."""
+    """The facts of all columns, the guessed ones by role, the time unit, and a Guess for each decision."""
 
+    facts: dict[str, Facts]
     by_role: dict[str, str]
     ts_unit: str  # s, ms, us, iso
     clock: str  # real, ordinal
@@ -99,7 +100,7 @@ def guess_columns(frame: pd.DataFrame, where: str, given: Mapping[str, str] | No
     picker.pick_item()
     picker.pick_category()
     return Columns(
-        dict(picker.taken), time.unit if time else "s", "real" if time else "ordinal",
+        facts, dict(picker.taken), time.unit if time else "s", "real" if time else "ordinal",
         tuple(picker.guesses), tuple(picker.notes),
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from pipelines.profile.batches import Layout
 from pipelines.profile.clock import WindowGuess, guess_window, iso, resolution, to_microseconds
 from pipelines.profile.figures import Figures, measure
 from pipelines.profile.files import find_files
-from pipelines.profile.guess import Columns, Guess, describe, guess_columns
+from pipelines.profile.guess import Columns, Facts, Guess, guess_columns
 from pipelines.profile.names import guess_mode
 from pipelines.profile.report import profile_text, profile_toml
 from pipelines.profile.sample import SCAN_ROWS, Sample, guess_layout, read_head, read_users
@@ -120,7 +120,7 @@ def profile_source(path: str, format: str | None = None, *, columns: Mapping[str
         complete=sample.complete,
         user_share=sample.user_share,
         faults=sample.faults,
-        columns=tuple(_column(first.frame[name], roles.get(str(name))) for name in first.frame.columns),
+        columns=tuple(_column(facts, roles.get(name)) for name, facts in guessed.facts.items()),
         guesses=guessed.guesses,
         roles=guessed.by_role,
         ts_unit=guessed.ts_unit,
@@ -155,11 +155,9 @@ def _usable(
     return frame[keep], ts[keep], {reason: count for reason, count in counts.items() if count}
 
 
-def _column(column: pd.Series[Any], role: str | None) -> ColumnProfile:
-    facts = describe(column)
-    return ColumnProfile(
-        facts.name, role, facts.unique, facts.nulls / max(1, len(column)), facts.example[:40]
-    )
+def _column(facts: Facts, role: str | None) -> ColumnProfile:
+    nulls = facts.nulls / max(1, len(facts.codes))
+    return ColumnProfile(facts.name, role, facts.unique, nulls, facts.example[:40])
 
 
 def _types(sample: Sample, guessed: Columns) -> tuple[TypeProfile, ...]:

@@ -18,7 +18,7 @@ from pipelines.profile.clock import looks_like_time
 from pipelines.profile.files import Found, head
 
 HEAD_ROWS: Final = 200_000
-SCAN_ROWS: Final = {"csv": 2_000_000, "jsonl": 1_000_000, "parquet": 10_000_000, "delta": 10_000_000}
+SCAN_ROWS: Final = {"csv": 1_000_000, "jsonl": 500_000, "parquet": 10_000_000, "delta": 10_000_000}
 """Rows that take a few seconds to read."""
 _DELIMITERS: Final = (",", "\t", ";", "|", "\x01", "::", " ")
 
