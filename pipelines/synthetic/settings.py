@@ -26,11 +26,8 @@ CAP_S: Final = 86_400
 MAX_SESSION_EVENTS: Final = 400
 """No session of a person is longer (Taobao's longest has 130 events)."""
 
-SHARD_EVENTS: Final = 500_000
-"""Events that one process holds at a time; the shards follow from ``events`` alone, never from workers."""
-
 SESSIONS_PER_USER: Final = 17.3
-"""Taobao's mean over its nine days; gives the number of users where ``users`` is 0."""
+"""Taobao's mean over its nine days."""
 
 
 T = TypeVar("T")
@@ -53,7 +50,7 @@ class Settings:
         "Valid events, each counted once: duplicates and malformed rows come on top",
     )
     seed: int = option(7, "Same settings and seed: same bytes, whatever the number of workers")
-    users: int = option(0, "People, bots included; 0: as many as give 17.3 sessions each")
+    users: int = option(0, "People, bots included; 0: as many as give 17.3 sessions each, at most four a day")
     start: datetime = option(TAOBAO_START, "First possible second (UTC)")
     days: int = option(9, "Length of the window from ``start``; every valid event lies in it")
 
@@ -110,9 +107,12 @@ class Settings:
         "Time slices, oldest first, each written by every shard to its own file; 0: one a day",
     )
 
+    shard_events: int = option(500_000, "Events that one process holds at a time; changes the draws")
+
     def __post_init__(self) -> None:
         """Raise ``ConfigError`` that names the option and what it may be."""
-        for name in ("events", "days", "themes", "items_per_theme", "themes_per_user", "bot_events"):
+        for name in ("events", "days", "themes", "items_per_theme", "themes_per_user", "bot_events",
+                     "shard_events"):  # fmt: skip
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("users", "files", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
@@ -147,7 +147,8 @@ class Settings:
     @property
     def n_users(self) -> int:
         """People and bots."""
-        return self.users or max(1, math.ceil(self.events / (SESSIONS_PER_USER * self.session_length)))
+        sessions = min(SESSIONS_PER_USER, 4 * self.days)
+        return self.users or max(1, math.ceil(self.events / (sessions * self.session_length)))
 
     @property
     def n_bots(self) -> int:
@@ -167,8 +168,8 @@ class Settings:
 
     @property
     def shards(self) -> int:
-        """Independent parts of the users."""
-        return max(1, min(math.ceil(self.events / SHARD_EVENTS), self.n_users - self.n_bots))
+        """Independent parts of the users; they follow from the settings, never from the workers."""
+        return max(1, min(math.ceil(self.events / self.shard_events), self.n_users - self.n_bots))
 
     @property
     def slices(self) -> int:

@@ -81,7 +81,7 @@ def _session_sizes(mean: float, at_least: int, quota: int, rng: np.random.Genera
     mu = np.log((mean - GLANCES) / (1 - GLANCES) - 0.45) - SIZE_SIGMA**2 / 2  # rounding up adds about 0.45
     drawn = rng.lognormal(mu, SIZE_SIGMA, int(quota / mean * 1.2) + at_least + 64)
     drawn[rng.random(len(drawn)) < GLANCES] = 1.0
-    sizes = np.minimum(np.ceil(drawn), MAX_SESSION_EVENTS).astype(np.int64)
+    sizes: Ints = np.minimum(np.ceil(drawn), MAX_SESSION_EVENTS).astype(np.int64)
     while sizes.sum() < quota:
         sizes = np.r_[sizes, sizes]
     count = int(np.searchsorted(np.cumsum(sizes), quota, side="left")) + 1
