@@ -216,7 +216,7 @@ class _Picker:
         sure = "high" if name >= 0.9 else "medium" if name >= 0.5 or ahead >= 0.15 else "low"
         why = f"its events lie within 30 min of each other {lift:+.0%} more often than by chance"
         heard = [text for text, told in (("its name", name >= 0.5), (why, lift >= _ENOUGH)) if told]
-        self.take("user_id", fact, sure, "; ".join(heard))
+        self.take("user_id", fact, sure, "; ".join(heard or [why]))
 
     def pick_item(self) -> None:
         """The column with the most distinct values that is no attribute of the user."""
