@@ -95,17 +95,19 @@ def _commits_since(warehouse: Warehouse, table: str, version: int | None) -> Ite
     A RESTORE to that very version ends the walk: beyond it nothing of what it undid is left.
     """
     log = _log(warehouse, table)
-    newest = log.version()
-    for commit in log.history(None if version is None else newest - version):
-        if version is not None and commit.get("operation") == "RESTORE":
-            if str(commit["operationParameters"].get("version")) == str(version):
-                return
+    since = None if version is None else log.version() - version
+    if since == 0:
+        return
+    for commit in log.history(since):
+        back = commit["operation"] == "RESTORE" and commit["operationParameters"].get("version")
+        if version is not None and str(back) == str(version):
+            return
         yield int(commit["version"]), commit.get("userMetadata")
 
 
 def _log(warehouse: Warehouse, table: str) -> deltalake.DeltaTable:
     """The table's log, read without a Spark job: a run asks for a dozen of them, twice."""
-    return deltalake.DeltaTable(warehouse.path(table), without_files=True)
+    return deltalake.DeltaTable(warehouse.path(table))
 
 
 def _restore_table(warehouse: Warehouse, table: str, version: int) -> None:

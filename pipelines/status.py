@@ -159,7 +159,7 @@ def _unpublished(folder: Path, pointer: Published | None) -> list[str]:
         name = f"{log.parent.parent.name}/{log.parent.name}"
         if name.startswith("ops/"):
             continue
-        table = DeltaTable(str(log.parent), without_files=True)
+        table = DeltaTable(str(log.parent))
         if table.version() == versions.get(name):
             continue
         newest = table.history(1)[0]
