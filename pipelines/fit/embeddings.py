@@ -12,7 +12,8 @@ from features.vectors import VectorTable, category_means, unit
 from pipelines.fit.category import category_table
 from pipelines.fit.cooccurrence import Tokens, count_pairs, head_pairs, stored, tail_pairs
 from pipelines.fit.counts import Counts
-from pipelines.fit.factors import Factors, factorise, fold_in, shrink
+from pipelines.fit.factors import factorise
+from pipelines.fit.fold import Factors, fold_in, shrink
 from pipelines.fit.options import EmbeddingOptions
 from pipelines.fit.stream import bucket_limit, run_starts, whole_runs
 from pipelines.fit.word2vec import word2vec_vectors

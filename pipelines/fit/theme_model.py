@@ -21,6 +21,10 @@ from pipelines.fit.options import ThemeOptions
 SCREEN_SESSIONS: Final = 20_000
 """Sessions on which candidate numbers of themes are tried."""
 
+SCREEN_ITERATIONS: Final = 8
+ITERATIONS: Final = 20
+"""Most iterations of KMeans while screening, and of the fit itself."""
+
 SILHOUETTE_SESSIONS: Final = 3_000
 """Sessions on which silhouettes are computed; each needs its distance to all others."""
 
@@ -90,7 +94,7 @@ def _try_counts(
         for count in sorted(set(options.candidates)):
             if tried and count > distinct:
                 break
-            centroids = _fit_frame(frame, min(count, distinct), options.seed, 1)
+            centroids = _fit_frame(frame, min(count, distinct), options.seed, 1, SCREEN_ITERATIONS)
             values, _ = silhouettes(interests[:SILHOUETTE_SESSIONS], centroids)
             score = float(values.mean()) if len(values) else -1.0
             worse = worse + 1 if tried and score <= max(tried.values()) else 0
@@ -114,7 +118,9 @@ def _fit(
         frame.unpersist()
 
 
-def _fit_frame(frame: DataFrame, count: int, seed: int, restarts: int) -> NDArray[np.float64]:
+def _fit_frame(
+    frame: DataFrame, count: int, seed: int, restarts: int, iterations: int = ITERATIONS
+) -> NDArray[np.float64]:
     if count < 2:
         return np.zeros((0, 0))
     best: NDArray[np.float64] | None = None
