@@ -1,5 +1,6 @@
 """The main job: one run from raw events to a published version, or to a recorded failure."""
 
+import json
 import sys
 import uuid
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from pipelines.runs import RunRecord, RunSummary, Status, code_version, record_r
 from pipelines.spark import start_spark
 from pipelines.stages import Outcome, build_tables
 from pipelines.warehouse import Warehouse, require_writable
+
+COLUMNS_KEY = "source.columns."
 
 
 def _now() -> datetime:
@@ -71,7 +74,9 @@ def read_config(request: BuildRequest) -> Config:
     if request.config is None:
         raise ConfigError("--config FILE is needed; --dry-run --source PATH proposes one for an unknown log")
     if request.start and request.end and request.start >= request.end:
-        raise ConfigError(f"--start {request.start.isoformat()} is not before --end {request.end.isoformat()}")
+        raise ConfigError(
+            f"--start {request.start.isoformat()} is not before --end {request.end.isoformat()}"
+        )
     given = {"source.path": request.source, "warehouse": request.warehouse}
     return load_config(request.config, request.set, {key: value for key, value in given.items() if value})
 
@@ -142,7 +147,7 @@ def _record(
             config_fingerprint=fingerprint(run.config),
             code_version=version,
             code_commit=commit,
-            summary=done.to_json(),
+            summary=json.dumps(done.to_plain()),
             failed_gates=[name for name, passed in outcome.gates.items() if not passed],
             gate_failures=outcome.gate_failures,
             error=error,
@@ -153,10 +158,21 @@ def _record(
 
 
 def _dry_run(request: BuildRequest) -> Mapping[str, Any]:
-    path = request.source or (read_config(request).source.path if request.config else None)
-    if path is None:
+    """Profile the source; what a config or ``--set source.columns.…`` says is taken as known."""
+    if request.config is not None:
+        source = read_config(request).source
+        columns = {ours: theirs for ours, theirs in source.columns.model_dump().items() if theirs}
+        profile = profile_source(source.path, source.format, columns=columns, field_names=source.field_names)
+    elif request.source is not None:
+        pairs = (text.partition("=") for text in request.set)
+        columns = {
+            key.strip().removeprefix(COLUMNS_KEY): value.strip("\"'")
+            for key, _, value in pairs
+            if key.strip().startswith(COLUMNS_KEY)
+        }
+        profile = profile_source(request.source, columns=columns)
+    else:
         raise ConfigError("--dry-run needs --source PATH (or --config FILE)")
-    profile = profile_source(path)
     print(profile.to_text(), file=sys.stderr)  # noqa: T201
     print(profile.to_toml(), file=sys.stderr)  # noqa: T201
     return profile.to_json()

@@ -1,5 +1,6 @@
 """The Spark session that every job shares."""
 
+import logging
 import os
 import re
 import shutil
@@ -44,6 +45,8 @@ def start_spark(app: str, settings: Mapping[str, str] | None = None) -> SparkSes
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
+    # An exception says it all; pyspark would print its Java half a second time, as one line of JSON.
+    logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
     _require_delta(spark)
     return spark
 
@@ -76,5 +79,5 @@ def _require_delta(spark: SparkSession) -> None:
         loader.loadClass("io.delta.sql.DeltaSparkSessionExtension")
     except Exception:
         raise ConfigError(
-            f"Delta's jars are not on Spark's class path: run `make setup`, or pass --packages {DELTA_PACKAGE}"
+            f"Delta's jars are not on Spark's class path: run `make setup` or pass --packages {DELTA_PACKAGE}"
         ) from None

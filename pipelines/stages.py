@@ -12,9 +12,9 @@ from pyspark.storagelevel import StorageLevel
 
 from features.spec import SequenceSpec
 from pipelines.encode import encode, order_by_user, partition_count
-from pipelines.evidence import measure_evidence
 from pipelines.errors import SourceError
-from pipelines.fit.coverage import vector_coverage
+from pipelines.evidence import measure_evidence
+from pipelines.fit import vector_coverage
 from pipelines.fit_stage import FittedRun, fit_stage
 from pipelines.gates import (
     Check,
@@ -39,7 +39,6 @@ from pipelines.instants import from_micros
 from pipelines.rules import session_rule, user_rule
 from pipelines.run_context import Run
 from pipelines.runs import run_metrics
-from pipelines.train_end import choose_train_end
 from pipelines.user_pass import UserPass
 from pipelines.vocabulary import extend_vocabularies
 
@@ -91,10 +90,8 @@ def build_tables(run: Run, request: "BuildRequest", outcome: Outcome) -> None:
         with run.progress.stage("sort by user") as stage:
             visible = ordered.count()
             stage.say(f"{visible:,} events before {as_of.isoformat()}")
-        train_end = run.config.fit.train_end or choose_train_end(
-            events.where(F.col("ts") < F.lit(as_of)), as_of, run.config.fit.train_share
-        )
-        fitted = fit_stage(run, request, ordered, min(train_end, as_of))
+        before = events.where(F.col("ts") < F.lit(as_of))
+        fitted = fit_stage(run, request, ordered, before, as_of)
         outcome.fit_id = fitted.fit_id
         outcome.counts["themes"] = len(fitted.themes.theme_ids)
         outcome.extra |= {"fit_id": fitted.fit_id, "fit": fitted.notes}
@@ -198,7 +195,9 @@ def _silver(run: Run, outcome: Outcome, ordered: DataFrame, fitted: FittedRun, e
             train_end=fitted.train_end,
         )
         flagged = warehouse.read("silver/users").agg(F.count_if("is_heavy"), F.count_if("is_bot")).head(1)[0]
-        counts = sessions.agg(F.count_if("is_hop"), F.count_if("is_return"), F.count_if("is_hop IS NULL"))
+        counts = sessions.agg(
+            F.count_if("is_hop"), F.count_if("is_return"), F.count_if(F.col("is_hop").isNull())
+        )
         hops, returns, undecided = counts.head(1)[0]
         stage.say(f"{metrics['sessions']:,} sessions of {totals['users']:,} users")
         stage.say(f"{hops:,} hops, {returns:,} returns, {undecided:,} undecided")

@@ -160,8 +160,10 @@ class Embeddings(Section):
     dimensions: int = Field(default=32, ge=2, le=512)
     window: int = Field(default=8, ge=1)
     min_count: int = Field(default=2, ge=1)
-    max_items: int = Field(default=200_000, ge=1)
-    max_sessions: int = Field(default=1_000_000, ge=1)
+    max_items: int = Field(default=200_000, ge=1)  # factorised in one process; rarer ones are folded in
+    max_pairs: int = Field(default=20_000_000, ge=1)  # co-occurrences that reach that process
+    max_sessions: int = Field(default=1_000_000, ge=1)  # hash-ordered sample
+    shrinkage: Annotated[float, Field(ge=0)] = 3.0  # events that outweigh the category's vector
     seed: int = 17
 
 
@@ -172,6 +174,7 @@ class Themes(Section):
     candidates: tuple[int, ...] = (8, 12, 16, 20, 24, 32, 40, 48, 64)
     min_session_events: int = Field(default=3, ge=1)
     max_sessions: int = Field(default=200_000, ge=10)
+    restarts: int = Field(default=3, ge=1)
     seed: int = 17
 
 

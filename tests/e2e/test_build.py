@@ -8,7 +8,7 @@ import pytest
 from pipelines.errors import GateError, WarehouseError
 from pipelines.pointer import published
 from pipelines.runs import last_runs
-from pipelines.synthetic import generate
+from pipelines.synthetic.generate import generate
 from pipelines.truth import read_sessions, score
 from tests.content import contents, digest, table
 from tests.e2e.builds import COLUMNS, NOW, SETTINGS, Case
