@@ -9,16 +9,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from features.tags import FittedThemes
 from pipelines.errors import ConfigError
-from pipelines.fit import (
-    EmbeddingOptions,
-    Fit,
-    FitOptions,
-    HopOptions,
-    ThemeOptions,
-    fit_frames,
-    learn,
-    load_fit,
-)
+from pipelines.fit.artefact import Fit
+from pipelines.fit.learning import learn
+from pipelines.fit.options import EmbeddingOptions, FitOptions, HopOptions, ThemeOptions
+from pipelines.fit.tables import fit_frames, load_fit
 from pipelines.instants import from_micros, to_micros
 from pipelines.rules import session_rule
 from pipelines.run_context import Run

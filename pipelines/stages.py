@@ -14,7 +14,7 @@ from features.spec import SequenceSpec
 from pipelines.encode import encode, order_by_user, partition_count
 from pipelines.errors import SourceError
 from pipelines.evidence import measure_evidence
-from pipelines.fit import vector_coverage
+from pipelines.fit.learning import vector_coverage
 from pipelines.fit_stage import FittedRun, fit_stage
 from pipelines.gates import (
     Check,
@@ -98,7 +98,9 @@ def build_tables(run: Run, request: "BuildRequest", outcome: Outcome) -> None:
         _silver(run, outcome, ordered, fitted, events)
         _gold(run, outcome, ordered, fitted)
         with run.progress.stage("evidence for hopping"):
-            outcome.extra["evidence"] = measure_evidence(ordered, session_rule(run.config), fitted.themes)
+            users = run.warehouse.read("silver/users")
+            rule = session_rule(run.config)
+            outcome.extra["evidence"] = measure_evidence(ordered, users, rule, fitted.themes.table)
     finally:
         ordered.unpersist()
 
@@ -200,7 +202,7 @@ def _silver(run: Run, outcome: Outcome, ordered: DataFrame, fitted: FittedRun, e
         )
         hops, returns, undecided = counts.head(1)[0]
         stage.say(f"{metrics['sessions']:,} sessions of {totals['users']:,} users")
-        stage.say(f"{hops:,} hops, {returns:,} returns, {undecided:,} undecided")
+        stage.say(f"{hops:,} hops, {returns:,} returns, {open_:,} undecided")
         if flagged[0] or flagged[1]:
             stage.say(f"{flagged[0]:,} heavy users, {flagged[1]:,} bots")
     outcome.metrics["totals"] = dict(totals)
@@ -211,7 +213,7 @@ def _silver(run: Run, outcome: Outcome, ordered: DataFrame, fitted: FittedRun, e
         "returns": returns,
     }
     outcome.extra |= {
-        "undecided": undecided,
+        "undecided": open_,
         "heavy_users": flagged[0],
         "bots": flagged[1],
         "vector_coverage": vector_coverage(sessions),
