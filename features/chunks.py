@@ -10,6 +10,7 @@ same for every block size. A closed chunk depends on nothing after its end, save
 that did not fit closed it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,15 +43,16 @@ def chunk_block(
     theme_session: NDArray[np.int32],
     spec: SequenceSpec,
     state: OpenUser | None = None,
-) -> tuple[list[pa.RecordBatch], OpenUser | None]:
+) -> tuple[Iterator[pa.RecordBatch], OpenUser | None]:
     """Rows of all chunks that close in this block, and the user who goes on in the next one.
 
-    ``theme_running`` and ``theme_session`` are int32 of shape (N,), one per event of the block. Each batch
-    has the columns of ``arrow_schema(spec)`` and rows of one bucket; the order of rows means nothing.
+    ``theme_running`` and ``theme_session`` are int32 of shape (N,), one per event of the block. Batches
+    are built as they are asked for; each has the columns of ``arrow_schema(spec)`` and rows of one bucket,
+    whose order means nothing.
     ValueError where the block does not go on from the state.
     """
     if block.size == 0:
-        return [], state
+        return iter(()), state
     _check_continues(block, state)
     events = Events.of_block(block, theme_running, theme_session)
     offsets = block.offsets

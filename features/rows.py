@@ -48,25 +48,25 @@ def arrow_schema(spec: SequenceSpec) -> pa.Schema:
     return pa.schema([*scalars, *arrays, *dropped, *rest])
 
 
-def build_rows(events: Events, pools: Pools, user_ids: list[str], spec: SequenceSpec) -> list[pa.RecordBatch]:
+def build_rows(
+    events: Events, pools: Pools, user_ids: list[str], spec: SequenceSpec
+) -> Iterator[pa.RecordBatch]:
     """Batches of rows, each of one bucket, buckets ascending and rows in the order given.
 
-    A row depends on its own events only. ValueError where a pool exceeds ``spec.pool``.
+    One batch is in memory at a time: a history of ever new keys needs some 40 places an event. A row depends on its own events only. ValueError where a pool exceeds ``spec.pool``.
     """
     if len(pools.length) == 0:
-        return []
+        return
     if pools.length.max() > spec.pool:
         raise ValueError(f"a pool of {pools.length.max()} events exceeds pool = {spec.pool}")
     bucket = np.asarray(spec.buckets)[np.searchsorted(spec.buckets, pools.length)]
     starts = np.cumsum(pools.length) - pools.length
     names = pa.array(user_ids, pa.string())
-    batches = []
     for size, rows in _groups(bucket):
         length = pools.length[rows]
         source = pools.source[np.repeat(starts[rows], length) + ramp(length)]
         part = Pools(pools.user[rows], pools.chunk[rows], pools.targets[rows], length, source)
-        batches.append(_batch(events.take(source), part, names.take(pa.array(part.user)), size, spec))
-    return batches
+        yield _batch(events.take(source), part, names.take(pa.array(part.user)), size, spec)
 
 
 def _groups(bucket: Ints) -> Iterator[tuple[int, Ints]]:

@@ -180,6 +180,30 @@ def test_long_histories(seed: int) -> None:
     check(drawn, fold(blocks(drawn, cuts), spec), spec)
 
 
+def test_a_chunk_closes_before_the_event_that_would_overflow_it() -> None:
+    """L = 9, the last 2 events and 2 of 1 category: chunk 0 holds events 1 to 9, a tenth would be one too many.
+
+    Chunk 1 starts with events 8 and 9; its target 11 brings back event 1, and its last, 13, brings event 5.
+    """
+    spec = small_spec(2, 1, 2, 20, keyed=["category"])
+    assert spec.pool == 9
+    events = history((1, False, category, 1, 2) for category in (7, 3, 3, 3, 3, 8, 8, 8, 8, 8, 7, 9, 3))
+    rows = fold(blocks({"u": events}, set()), spec)
+    assert [row["n_targets"] for row in rows] == [8, 4]
+    assert rows[1]["events__ordinal"] == [0, 1, 5, 8, 9, 10, 11, 12, 13]
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_chunks_that_close_by_the_pool(seed: int) -> None:
+    """One keyed family and the smallest pools: nearly every chunk closes by L, with every entry counted."""
+    rng = np.random.default_rng(seed)
+    spec = small_spec(3, 1 + seed % 2, 2, 100, extra=seed % 3, keyed=[KEYED[seed // 4]])
+    drawn = {name: random_history(rng, 120) for name in "abc"}
+    rows = fold(blocks(drawn, set()), spec)
+    check(drawn, rows, spec)
+    assert max(row["chunk"] for row in rows) > 5
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_any_cut_gives_the_same_rows(seed: int) -> None:
     """Thousands of events under the default families, against one block that holds everything."""
