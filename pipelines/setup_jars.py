@@ -43,7 +43,7 @@ def install(spark_home: Path) -> None:
         submit = [str(spark_home / "bin" / "spark-submit"), "--packages", DELTA_PACKAGE]
         submit += ["--conf", f"spark.jars.ivy={ivy}", str(script)]
         answer = subprocess.run(submit, capture_output=True, text=True, check=False)
-        jars = [jar for jar in ivy.glob("jars/io.delta*.jar")]
+        jars = list(ivy.glob("jars/io.delta*.jar"))
         if answer.returncode != 0 or not jars:
             tail = "\n".join(answer.stderr.splitlines()[-20:])
             raise SeqloomError(f"{DELTA_PACKAGE} could not be fetched from Maven Central:\n{tail}")

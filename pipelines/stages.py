@@ -202,7 +202,7 @@ def _silver(run: Run, outcome: Outcome, ordered: DataFrame, fitted: FittedRun, e
         )
         hops, returns, undecided = counts.head(1)[0]
         stage.say(f"{metrics['sessions']:,} sessions of {totals['users']:,} users")
-        stage.say(f"{hops:,} hops, {returns:,} returns, {open_:,} undecided")
+        stage.say(f"{hops:,} hops, {returns:,} returns, {undecided:,} undecided")
         if flagged[0] or flagged[1]:
             stage.say(f"{flagged[0]:,} heavy users, {flagged[1]:,} bots")
     outcome.metrics["totals"] = dict(totals)
@@ -213,7 +213,7 @@ def _silver(run: Run, outcome: Outcome, ordered: DataFrame, fitted: FittedRun, e
         "returns": returns,
     }
     outcome.extra |= {
-        "undecided": open_,
+        "undecided": undecided,
         "heavy_users": flagged[0],
         "bots": flagged[1],
         "vector_coverage": vector_coverage(sessions),
