@@ -53,7 +53,9 @@ def build_rows(
 ) -> Iterator[pa.RecordBatch]:
     """Batches of rows, each of one bucket, buckets ascending and rows in the order given.
 
-    One batch is in memory at a time: a history of ever new keys needs some 40 places an event. A row depends on its own events only. ValueError where a pool exceeds ``spec.pool``.
+    One batch is in memory at a time: a history of ever new keys needs
+    some 100 places an event. A row depends on its own events only. ValueError where a pool exceeds
+    ``spec.pool``.
     """
     if len(pools.length) == 0:
         return

@@ -181,7 +181,7 @@ def test_long_histories(seed: int) -> None:
 
 
 def test_a_chunk_closes_before_the_event_that_would_overflow_it() -> None:
-    """L = 9, the last 2 events and 2 of 1 category: chunk 0 holds events 1 to 9, a tenth would be one too many.
+    """L = 9, the last 2 events and 2 of 1 category: chunk 0 holds events 1 to 9, a tenth would be too many.
 
     Chunk 1 starts with events 8 and 9; its target 11 brings back event 1, and its last, 13, brings event 5.
     """
@@ -204,7 +204,7 @@ def test_chunks_that_close_by_the_pool(seed: int) -> None:
     assert max(row["chunk"] for row in rows) > 5
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_any_cut_gives_the_same_rows(seed: int) -> None:
     """Thousands of events under the default families, against one block that holds everything."""
     rng = np.random.default_rng(seed)
