@@ -171,4 +171,4 @@ def _bound(check: Check) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{value:,}" if float(value).is_integer() else f"{value:.4g}"
+    return f"{value:,}" if float(value).is_integer() else f"{value:.7g}"
