@@ -124,14 +124,25 @@ def block_size_counts(block: EventBlock, table: VectorTable) -> NDArray[np.int64
 
 
 @dataclass(frozen=True)
-class NullWindows:
-    """n windows inside sessions: a piece of the null."""
+class Windows:
+    """n windows to be cut inside sessions."""
 
     pair: NDArray[np.int64]  # class pair
-    distance: NDArray[np.float64]
-    priority: NDArray[np.int64]  # hash; the smallest ones are kept where there are too many
     session: NDArray[np.int64]  # which of the sessions given
+    cut: NDArray[np.int64]  # places of the session before the cut
     sizes: NDArray[np.int64]  # (n, 2) left, right
+    priority: NDArray[np.int64]  # hash; the smallest ones are kept where there are too many
+
+
+@dataclass(frozen=True)
+class NullWindows:
+    """n windows inside sessions and how far interest moved in them: a piece of the null."""
+
+    pair: NDArray[np.int64]
+    distance: NDArray[np.float64]
+    priority: NDArray[np.int64]
+    session: NDArray[np.int64]
+    sizes: NDArray[np.int64]  # (n, 2)
 
     def to_arrow(self) -> pa.RecordBatch:
         """Rows of ``WINDOWS_SCHEMA``."""
@@ -162,10 +173,30 @@ def windows_in(
     *,
     per_session: int = 2,
 ) -> NullWindows:
+    """``draw_windows`` in S sessions, with their distances; windows with a side of zero are left out."""
+    drawn = draw_windows(sessions.counts, user_hashes, ordinal, size_mix, per_session=per_session)
+    (m, n), cut = drawn.sizes.T, sessions.starts[drawn.session] + drawn.cut
+    distance = cosine_distance(
+        side_sums(vectors, sessions.rows, cut - m, m), side_sums(vectors, sessions.rows, cut, n)
+    )
+    good = ~np.isnan(distance)
+    return NullWindows(
+        drawn.pair[good], distance[good], drawn.priority[good], drawn.session[good], drawn.sizes[good]
+    )
+
+
+def draw_windows(
+    counts: NDArray[np.int64],
+    user_hashes: NDArray[np.uint64],
+    ordinal: NDArray[np.int32],
+    size_mix: NDArray[np.int64],
+    *,
+    per_session: int = 2,
+) -> Windows:
     """Draw windows inside S sessions with hashes of (user, session ordinal, class pair, draw).
 
-    A window cuts the session's events with a vector before place c: the left side are the last m
-    before it, the right one the first n from it on. For a class pair with largest sizes M, N
+    A window cuts a session's ``counts`` events with a vector before place c: the left side are the
+    last m before it, the right one the first n from it on. For a class pair with largest sizes M, N
 
     - only sessions with at least M + N vectors take part, so that a session's length does not decide
       which sizes of the class it can give;
@@ -175,12 +206,12 @@ def windows_in(
       classes. A class's sizes then mix as they do at real boundaries: distances shrink with the
       size, and a null of 8s alone would call boundaries of 5s hops too often.
     """
-    parts: list[NullWindows] = []
+    parts: list[Windows] = []
     for pair in range(PAIRS):
         left, right = divmod(pair, len(CLASSES))
         most = int(LARGEST[left] + LARGEST[right])
-        able = np.flatnonzero(sessions.counts >= most)
-        places = sessions.counts[able] - most + 1
+        able = np.flatnonzero(counts >= most)
+        places = counts[able] - most + 1
         for draw in range(per_session):
             session, room = able[places > draw], places[places > draw]
             strata = np.minimum(room, per_session)
@@ -188,18 +219,12 @@ def windows_in(
             base = _mix(user_hashes[session] ^ _mix(ordinal[session].astype(np.uint64)))
             seed = _mix(base ^ np.uint64(pair * 1_000_003 + draw))
             place, m_hash, n_hash, priority = (_mix(seed + np.uint64(salt)) for salt in range(1, 5))
-            cut = sessions.starts[session] + LARGEST[left] + low
-            cut = cut + (place % (high - low).astype(np.uint64)).astype(np.int64)
-            m, n = _sizes(left, m_hash, size_mix), _sizes(right, n_hash, size_mix)
-            distance = cosine_distance(
-                side_sums(vectors, sessions.rows, cut - m, m), side_sums(vectors, sessions.rows, cut, n)
-            )
-            good = ~np.isnan(distance)
-            kept = (priority >> np.uint64(1)).astype(np.int64)[good]
-            sizes = np.stack([m, n], axis=1)[good]
-            parts.append(NullWindows(np.full(good.sum(), pair), distance[good], kept, session[good], sizes))
-    return NullWindows(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in NullWindows.__annotations__)
+            cut = LARGEST[left] + low + (place % (high - low).astype(np.uint64)).astype(np.int64)
+            sizes = [_sizes(left, m_hash, size_mix), _sizes(right, n_hash, size_mix)]
+            kept = (priority >> np.uint64(1)).astype(np.int64)
+            parts.append(Windows(np.full(len(cut), pair), session, cut, np.stack(sizes, axis=1), kept))
+    return Windows(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in Windows.__annotations__)
     )
 
 

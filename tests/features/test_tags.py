@@ -125,6 +125,13 @@ def test_a_move_back_that_is_no_hop_is_no_return() -> None:
     ]
 
 
+def test_a_hop_inside_a_theme_is_no_return() -> None:
+    near = fitted({pair: np.linspace(0, 0.1, 300).tolist() for pair in range(PAIRS)})
+    rows = tag([[A], [A], [A, A, B]], near)
+    assert [row["theme_id"] for row in rows] == [2, 2, 2]
+    assert (rows[2]["is_hop"], rows[2]["is_return"], rows[2]["return_lag"]) == (True, False, None)
+
+
 HOP = ("hop_p", "hop_score", "is_hop", "is_return", "return_lag")
 
 
@@ -175,7 +182,7 @@ def random_fit(seed: int) -> FittedThemes:
     rng = np.random.default_rng(seed)
     sizes = rng.choice([0, 150, 199, 200, 400], PAIRS, p=[0.1, 0.1, 0.1, 0.3, 0.4])
     nulls = {
-        pair: np.round(rng.beta(1, 3, size) * rng.choice([1.0, 3.0]), 2).clip(0, 1).tolist()
+        pair: np.round(rng.beta(1, 3, size) * rng.choice([0.1, 1.0, 3.0]), 2).clip(0, 1).tolist()
         for pair, size in enumerate(sizes)
     }
     return fitted(nulls, alpha=0.1)
