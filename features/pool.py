@@ -27,11 +27,10 @@ from numpy.typing import NDArray
 from features.codes import FIRST_INDEX
 from features.history import Events
 from features.spec import FamilySpec, SequenceSpec
-from features.strands import ramp
 
 Ints = NDArray[np.int64]
 NOTHING: Ints = np.empty(0, np.int64)
-FIRST_WIDTH = 32
+FIRST_WIDTH = 16
 """Targets looked at when nothing is known of the chunk before (our choice)."""
 
 
@@ -74,8 +73,9 @@ class _Occurrences:
 
     def tails(self, newest: Ints, most: int) -> tuple[Ints, Ints]:
         """Each event and those before it with its key, at most ``most``; flat, and how many of each."""
-        count = np.minimum(self.rank[newest] + 1, most)
-        return self.order[np.repeat(self.slot[newest], count) - ramp(count)], count
+        rank, back = self.rank[newest], np.arange(most)
+        places = (self.slot[newest][:, None] - back)[back <= rank[:, None]]
+        return self.order[places], np.minimum(rank + 1, most)
 
     def kept(self, limit: int, most: int) -> NDArray[np.bool_]:
         """Whether each event is before ``limit`` and among the last ``most`` of its key there."""
@@ -223,7 +223,7 @@ class PoolIndex:
         for family in self.families:
             family.restart()
         found: list[Chunk] = []
-        width = FIRST_WIDTH
+        width = min(FIRST_WIDTH, self.spec.targets)
         while a < self.size:
             v = int(self.tied[a])
             base = np.concatenate(
@@ -234,13 +234,13 @@ class PoolIndex:
                     *(family.end(a + 1) for family in self.families),
                 ]
             )
-            width = min(2 * width, self.spec.targets)
             while (chunk := self._grow(a, min(a + width, self.size), base)).end == a + width:
                 if width == self.spec.targets:
                     break
                 width = min(4 * width, self.spec.targets)
             found.append(chunk)
-            a, width = chunk.end, max(FIRST_WIDTH, chunk.end - chunk.start)
+            # A little more than the chunk before: each look costs all that its targets would bring in.
+            a, width = chunk.end, min(FIRST_WIDTH + (chunk.end - chunk.start) * 5 // 4, self.spec.targets)
         return found
 
     def kept(self, a: int) -> Ints:
