@@ -1,5 +1,6 @@
 """Where tables lie and how they are read and written: the one place that names paths."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +38,15 @@ class Warehouse:
             reader = reader.option("versionAsOf", version)
         return reader.load(self.path(table))
 
-    def append(self, frame: DataFrame, table: str, partition_by: tuple[str, ...] = ()) -> int:
-        """Append rows; the table's version afterwards."""
-        return self._write(frame, table, "append", partition_by)
+    def append(
+        self,
+        frame: DataFrame,
+        table: str,
+        partition_by: tuple[str, ...] = (),
+        properties: Mapping[str, str] | None = None,
+    ) -> int:
+        """Append rows; the table's version afterwards. ``properties`` are set where it is created."""
+        return self._write(frame, table, "append", partition_by, properties)
 
     def overwrite(self, frame: DataFrame, table: str, partition_by: tuple[str, ...] = ()) -> int:
         """Replace all rows, and the schema where it changed; the version afterwards."""
@@ -57,12 +64,20 @@ class Warehouse:
         assert row is not None
         return int(row[0])
 
-    def _write(self, frame: DataFrame, table: str, mode: str, partition_by: tuple[str, ...]) -> int:
+    def _write(
+        self,
+        frame: DataFrame,
+        table: str,
+        mode: str,
+        partition_by: tuple[str, ...],
+        properties: Mapping[str, str] | None = None,
+    ) -> int:
         writer = (
             frame.write.format("delta")
             .mode(mode)
             .option("userMetadata", self.run_id)
             .option("delta.enableDeletionVectors", "false")
+            .options(**(properties or {}))
         )
         if mode == "overwrite":
             writer = writer.option("overwriteSchema", "true")

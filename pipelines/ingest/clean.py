@@ -10,12 +10,11 @@ from features.codes import MODE_CODES
 from features.durations import parse_duration
 from pipelines.config.model import Config, Source
 from pipelines.ingest import reasons as R
-from pipelines.ingest.event_ids import derive_event_id
 from pipelines.ingest.instant_columns import parse_micros
 from pipelines.instants import to_micros
 
 TYPED: Final = (
-    "event_id",
+    "event_id",  # null until `with_event_id` where the source gives none
     "user_id",
     "item_id",
     "category_id",
@@ -31,9 +30,9 @@ TYPED: Final = (
 def clean(raw: DataFrame, config: Config, ingested_at: datetime) -> DataFrame:
     """``TYPED``, ``reason``, ``raw`` and ``file`` of every raw row.
 
-    ``reason`` is null for a valid event, else the first of ``REASONS`` that applies; ``raw`` and
-    ``file`` are kept for refused rows only. Ids are text, less the blanks around it: a negative or a
-    20-digit id is as good as any. An event without a type is a ``browse``.
+    ``reason`` is null for a valid event, else the first of ``REASONS`` that applies. Ids are text,
+    less the blanks around it: a negative or a 20-digit id is as good as any. An event without a type is
+    a ``browse``.
     """
     source = config.source
     typed = (
@@ -53,34 +52,11 @@ def clean(raw: DataFrame, config: Config, ingested_at: datetime) -> DataFrame:
         .withColumn("event_type", _event_type(F.col("source_type"), source))
         .withColumn("sequence", F.col("source_sequence").try_cast("bigint"))
     )
-    reason = _reason(config, ingested_at)
-    event_id = (
-        F.col("source_event_id")
-        if source.columns.event_id
-        else derive_event_id(F.col("user_id"), F.col("item_id"), F.col("event_type"), F.col("ts_us"))
-    )
-    refused = F.col("reason").isNotNull()
     return (
-        typed.withColumn("reason", reason)
-        .withColumn("event_id", event_id)
-        .select(
-            *TYPED,
-            "reason",
-            F.when(refused, F.col("raw")).alias("raw"),
-            F.when(refused, F.col("file")).alias("file"),
-        )
+        typed.withColumn("reason", _reason(config, ingested_at))
+        .withColumnRenamed("source_event_id", "event_id")
+        .select(*TYPED, "reason", "raw", "file")
     )
-
-
-def outside(start: datetime | None, end: datetime | None) -> Column:
-    """Rows that a run over ``[start, end)`` leaves alone: a readable time outside of it."""
-    ts = F.col("ts_us")
-    skipped = F.lit(False)
-    if start is not None:
-        skipped = skipped | (ts < to_micros(start))
-    if end is not None:
-        skipped = skipped | (ts >= to_micros(end))
-    return F.coalesce(skipped, F.lit(False))
 
 
 def _blank_to_null(text: Column) -> Column:

@@ -5,53 +5,49 @@ from typing import Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.ingest.clean import TYPED
-
 PAYLOAD: Final = ("user_id", "item_id", "category_id", "event_type", "ts_us", "sequence", "session_key")
 """The canonical payload, in the order in which two are compared; null is the smallest."""
 
-KEPT_FIELDS: Final = (*PAYLOAD, "mode", "event_id", "reason", "raw", "file")
+DERIVED_KEY: Final = ("ts_us", "user_id", "item_id", "event_type")
+"""What a derived event id is made of: grouping by it needs no hash and leaves events ordered by time."""
+
+SOURCE_KEY: Final = ("event_id",)
 
 
-def deduplicate(checked: DataFrame, known: DataFrame | None, partitions: int) -> DataFrame:
-    """One row an event id, and every refused row as it is, in one shuffle of the batch.
+def deduplicate(batch: DataFrame, bronze: DataFrame | None, partitions: int, source_ids: bool) -> DataFrame:
+    """One row for each event id of the batch, in one shuffle that bronze's rows go through as well.
 
-    Adds ``copies`` (rows of the batch with this id), ``conflict`` (another payload has the same id,
-    in the batch or in bronze) and ``known`` (bronze holds the id, so none of the copies is new).
-    ``known`` is bronze's ``event_id`` and ``payload_hash``.
+    Both frames hold ``PAYLOAD``, ``mode`` and ``event_id`` (used where the source gives ids). Adds
+    ``copies`` (rows of the batch with this id), ``known`` (bronze holds the id, so none of them is new)
+    and ``conflict`` (the id came with more than one payload, in the batch or in bronze). With derived
+    ids the result's partitions are ranges of time.
     """
-    # A refused row keeps its own key: refused rows are never merged.
-    own = F.concat(F.lit("\0"), F.monotonically_increasing_id().cast("string"))
-    is_valid = F.col("reason").isNull()
-    rows = (
-        checked.withColumn("key", F.when(is_valid, F.col("event_id")).otherwise(own))
-        .withColumn("payload_hash", payload_hash())
-        .select("key", "payload_hash", F.struct(*KEPT_FIELDS).alias("row"))
-        .repartition(partitions, "key")
+    key = SOURCE_KEY if source_ids else DERIVED_KEY
+    rows = _rows(batch, key, is_new=True)
+    if bronze is not None:
+        rows = rows.unionByName(_rows(bronze, key, is_new=False))
+    placed = (
+        rows.repartition(partitions, *key) if source_ids else rows.repartitionByRange(partitions, "ts_us")
     )
-    single = rows.groupBy("key").agg(
-        F.min("row").alias("row"),
-        F.count(F.lit(1)).alias("copies"),
-        F.min("payload_hash").alias("lowest"),
-        F.max("payload_hash").alias("highest"),
-    )
-    conflict = F.col("lowest") != F.col("highest")
-    if known is None:
-        joined = single.withColumn("known", F.lit(False))
-    else:
-        bronze = known.select(
-            F.col("event_id").alias("key"), F.col("payload_hash").alias("bronze_hash")
-        ).repartition(partitions, "key")
-        joined = single.join(bronze, "key", "left").withColumn("known", F.col("bronze_hash").isNotNull())
-        conflict = conflict | (F.col("known") & (F.col("bronze_hash") != F.col("highest")))
-    return joined.select(
-        *(F.col(f"row.{name}").alias(name) for name in (*TYPED, "reason", "raw", "file")),
-        "copies",
-        "known",
-        conflict.alias("conflict"),
+    rest = [name for name in (*PAYLOAD, "mode") if name not in key]
+    return (
+        placed.groupBy(*key)
+        .agg(
+            F.min(F.when(F.col("is_new"), F.struct(*rest))).alias("row"),
+            F.count_if("is_new").alias("copies"),
+            (F.count_if(~F.col("is_new")) > 0).alias("known"),
+            (F.min("payload_hash") != F.max("payload_hash")).alias("conflict"),
+        )
+        .where(F.col("copies") > 0)
+        .select(*key, *(F.col(f"row.{name}").alias(name) for name in rest), "copies", "known", "conflict")
     )
 
 
-def payload_hash() -> Column:
+def _rows(events: DataFrame, key: tuple[str, ...], is_new: bool) -> DataFrame:
+    names = dict.fromkeys((*key, *PAYLOAD, "mode"))
+    return events.select(*names, _payload_hash().alias("payload_hash"), F.lit(is_new).alias("is_new"))
+
+
+def _payload_hash() -> Column:
     """A 64-bit hash of the canonical payload; it only counts conflicts, it decides nothing."""
     return F.xxhash64(*(F.coalesce(F.col(name).cast("string"), F.lit("\0")) for name in PAYLOAD))

@@ -1,6 +1,6 @@
 """The identity of an event whose source names none."""
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 
@@ -13,3 +13,11 @@ def derive_event_id(user_id: Column, item_id: Column, event_type: Column, ts_us:
     for text in (user_id, item_id, event_type):
         parts += [F.length(text).cast("string"), F.lit(":"), text, F.lit(" ")]
     return F.md5(F.concat(*parts, ts_us.cast("string")))
+
+
+def with_event_id(events: DataFrame, source_ids: bool) -> DataFrame:
+    """Events with their id: the source's own where it gives one."""
+    if source_ids:
+        return events
+    parts = (F.col(name) for name in ("user_id", "item_id", "event_type", "ts_us"))
+    return events.withColumn("event_id", derive_event_id(*parts))

@@ -3,24 +3,22 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from pipelines.config.model import Config
 from pipelines.encode import partition_count
 from pipelines.errors import SeqloomError, SourceError
-from pipelines.ingest.clean import clean, outside
-from pipelines.ingest.deduplicate import deduplicate, payload_hash
+from pipelines.ingest.clean import clean
+from pipelines.ingest.deduplicate import deduplicate
+from pipelines.ingest.event_ids import with_event_id
 from pipelines.ingest.files import reading
 from pipelines.ingest.items import add_categories, read_items
 from pipelines.ingest.sources import read_source
+from pipelines.ingest.survey import Survey, outside, take_survey
 from pipelines.ingest.write import EVENTS, Batch, write_events, write_rejected
-from pipelines.instants import from_micros
+from pipelines.instants import to_micros
 from pipelines.warehouse import Warehouse
-
-DAY_US = 86_400_000_000
-DAY_CLOCK_EVENTS = 100
-"""Fewer events may all lie at midnight by chance or in an example."""
 
 
 @dataclass(frozen=True)
@@ -58,95 +56,82 @@ def ingest(
     are replaced. Where bronze holds an event id already, bronze keeps its row: what was published stays
     as it was, and another payload only counts as a conflict. ``full_refresh`` replaces both tables.
 
+    The source is read once to look at it, once for the events and, where rows were refused, once for
+    these: cheaper than keeping a copy of it (measured).
+
     Raises SourceError, before anything is written, where the source cannot be read as configured.
     """
-    raw = read_source(warehouse.spark, config.source)
-    with reading(config.source.path):
-        records = raw.count()
-    if records == 0:
-        raise SourceError(f"{config.source.path}: no rows; set source.path to a source with events")
-    checked = clean(raw, config, ingested_at)
+    spark, path = warehouse.spark, config.source.path
+    checked = clean(read_source(spark, config.source), config, ingested_at)
+    with reading(path):
+        survey = take_survey(checked, start, end)
+    _require_usable(survey, config)
+    taken = checked.where(~outside(start, end))
+    valid = taken.where(F.col("reason").isNull())
     if config.items is not None:
-        checked = add_categories(checked, read_items(warehouse.spark, config.items))
-    skipped = 0
-    if start is not None or end is not None:
-        skipped = checked.where(outside(start, end)).count()
-        checked = checked.where(~outside(start, end))
-    partitions = partition_count(records, config.spark, warehouse.spark.sparkContext.defaultParallelism)
-    known = None if full_refresh or not warehouse.exists(EVENTS) else _known_ids(warehouse)
-    single = deduplicate(checked, known, partitions).persist()
-    try:
-        with reading(config.source.path):
-            counts = _count(single)
-        _require_clock(config, counts)
-        batch = Batch(batch_id, ingested_at, replaces_all=full_refresh)
-        kept = write_events(warehouse, single, batch, partitions)
-        rejected = write_rejected(warehouse, single, batch)
-    finally:
-        single.unpersist()
-    result = IngestResult(
-        events_in=records - skipped,
-        kept=kept,
-        duplicates=counts.duplicates,
-        conflicts=counts.conflicts,
-        rejected=rejected,
-        skipped=skipped,
-        min_ts=counts.min_ts,
-        max_ts=counts.max_ts,
+        valid = add_categories(valid, read_items(spark, config.items))
+    batch = Batch(batch_id, ingested_at, replaces_all=full_refresh)
+    source_ids = config.source.columns.event_id is not None
+    partitions = partition_count(survey.valid, config.spark, spark.sparkContext.defaultParallelism)
+    bronze = None if full_refresh or not warehouse.exists(EVENTS) else _held(warehouse, survey, source_ids)
+    seen = Observation()
+    single = deduplicate(valid, bronze, partitions, source_ids).observe(
+        seen,
+        F.sum(F.when(F.col("known"), F.col("copies")).otherwise(F.col("copies") - 1)).alias("duplicates"),
+        F.count_if("conflict").alias("conflicts"),
     )
-    _require_conservation(result, config.source.path)
+    new = single.where(~F.col("known"))
+    if source_ids and partitions > 1:
+        new = new.repartitionByRange(partitions, "ts_us")
+    with reading(path):
+        kept = write_events(warehouse, with_event_id(new, source_ids), batch)
+        rejected = write_rejected(
+            warehouse, taken.where(F.col("reason").isNotNull()), batch, sum(survey.rejected.values())
+        )
+    result = IngestResult(
+        events_in=survey.events,
+        kept=kept,
+        duplicates=seen.get["duplicates"] or 0,
+        conflicts=seen.get["conflicts"],
+        rejected=rejected,
+        skipped=survey.skipped,
+        min_ts=survey.min_ts,
+        max_ts=survey.max_ts,
+    )
+    _require_conservation(result, path)
     return result
 
 
-@dataclass(frozen=True)
-class _Counts:
-    valid: int
-    duplicates: int
-    conflicts: int
-    whole_days: int
-    min_ts: datetime | None
-    max_ts: datetime | None
-
-
-def _known_ids(warehouse: Warehouse) -> DataFrame:
-    bronze = warehouse.read(EVENTS).withColumn("ts_us", F.unix_micros("ts"))
-    return bronze.select("event_id", payload_hash().alias("payload_hash"))
-
-
-def _count(single: DataFrame) -> _Counts:
-    """Counts over the valid events of a deduplicated batch, in one pass."""
-    row = (
-        single.where(F.col("reason").isNull())
-        .agg(
-            F.sum("copies"),
-            F.sum(F.when(F.col("known"), F.col("copies")).otherwise(F.col("copies") - 1)),
-            F.count_if("conflict"),
-            F.sum(F.when(F.col("ts_us") % DAY_US == 0, F.col("copies"))),
-            F.min("ts_us"),
-            F.max("ts_us"),
+def _held(warehouse: Warehouse, survey: Survey, source_ids: bool) -> DataFrame:
+    """Bronze's events that could share an id with the batch."""
+    bronze = warehouse.read(EVENTS)
+    if not source_ids and survey.min_ts and survey.max_ts:
+        # A derived id holds its time, so that files outside the batch's times need not be read.
+        first, last = (
+            F.timestamp_micros(F.lit(to_micros(at)).cast("bigint")) for at in (survey.min_ts, survey.max_ts)
         )
-        .head(1)[0]
-    )
-    first, last = (None if micros is None else from_micros(micros) for micros in row[4:])
-    return _Counts(row[0] or 0, row[1] or 0, row[2], row[3] or 0, first, last)
+        bronze = bronze.where(F.col("ts").between(first, last))
+    return bronze.withColumn("ts_us", F.unix_micros("ts"))
 
 
-def _require_clock(config: Config, counts: _Counts) -> None:
-    """SourceError where the gap rule would cut sessions by a clock that only tells the day."""
-    if config.source.clock == "ordinal" or config.sessions.rule != "gap":
-        return
-    if counts.valid >= DAY_CLOCK_EVENTS and counts.whole_days == counts.valid:
+def _require_usable(survey: Survey, config: Config) -> None:
+    """SourceError for a source without rows, or one whose clock the session rule cannot use."""
+    path = config.source.path
+    if survey.rows == 0:
+        raise SourceError(f"{path}: no rows; set source.path to a source with events")
+    if config.source.clock == "real" and config.sessions.rule == "gap" and survey.tells_days_only:
         raise SourceError(
-            f"{config.source.path}: all {counts.valid} times are midnights, so the clock tells days only and "
-            "gaps mean nothing; set source.clock = 'ordinal', sessions.rule = 'every_n' and sessions.every_n"
+            f"{path}: all {survey.valid} times are midnights, so the clock tells days only and gaps "
+            "mean nothing; set source.clock = 'ordinal', sessions.rule = 'every_n' and sessions.every_n"
         )
 
 
 def _require_conservation(result: IngestResult, path: str) -> None:
-    placed = result.kept + result.duplicates + sum(result.rejected.values())
+    rejected = sum(result.rejected.values())
+    placed = result.kept + result.duplicates + rejected
     if placed != result.events_in:
         raise SeqloomError(
             f"{path}: {result.events_in} rows in, but {result.kept} kept + {result.duplicates} duplicates + "
-            f"{sum(result.rejected.values())} rejected = {placed}; the source changed while it was read: "
-            "run again, and report a bug if it stays"
+            f"{rejected} rejected = {placed}; the source changed while it was read, or seqloom has a "
+            "bug: run again"
         )

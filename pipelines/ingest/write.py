@@ -13,6 +13,9 @@ from pipelines.warehouse import Warehouse
 EVENTS = "bronze/events"
 REJECTED = "bronze/events_rejected"
 
+STATISTICS = {"delta.dataSkippingStatsColumns": "ts,date,batch_id"}
+"""Columns with a smallest and largest value in Delta's log: ids have none worth pruning by."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -28,10 +31,10 @@ class Batch:
         return [at.alias("ingested_at"), F.lit(self.batch_id).alias("batch_id")]
 
 
-def write_events(warehouse: Warehouse, single: DataFrame, batch: Batch, files: int) -> int:
-    """Write the new events, in ``files`` files clustered by time; rows written, by Delta's own count."""
+def write_events(warehouse: Warehouse, new: DataFrame, batch: Batch) -> int:
+    """Write typed events that bronze does not hold; rows written, by Delta's own count."""
     ts = F.timestamp_micros("ts_us")
-    new = single.where(F.col("reason").isNull() & ~F.col("known")).select(
+    rows = new.select(
         "event_id",
         "user_id",
         "item_id",
@@ -44,34 +47,32 @@ def write_events(warehouse: Warehouse, single: DataFrame, batch: Batch, files: i
         *batch.columns(),
         F.to_date(ts).alias("date"),
     )
-    # Ranges of ts, not folders by date: a year of little data would be hundreds of tiny files.
-    laid_out = new.repartitionByRange(files, "ts") if files > 1 else new.coalesce(1)
+    before = warehouse.version(EVENTS) if warehouse.exists(EVENTS) else None
     if batch.replaces_all:
-        warehouse.overwrite(laid_out, EVENTS)
-    elif warehouse.exists(EVENTS) and new.isEmpty():
-        return 0
+        warehouse.overwrite(rows, EVENTS)
     else:
-        warehouse.append(laid_out, EVENTS)
+        warehouse.append(rows, EVENTS, properties=STATISTICS)
     history = DeltaTable.forPath(warehouse.spark, warehouse.path(EVENTS)).history(1)
-    return int(history.select("operationMetrics.numOutputRows").head(1)[0][0])
+    version, written = history.select("version", "operationMetrics.numOutputRows").head(1)[0]
+    return 0 if version == before else int(written)  # Delta commits no append without rows
 
 
-def write_rejected(warehouse: Warehouse, single: DataFrame, batch: Batch) -> dict[str, int]:
-    """Write the batch's refused rows in place of its earlier ones; what the table now holds, by reason."""
-    refused = (
-        single.where(F.col("reason").isNotNull())
-        .select("raw", "reason", "file", *batch.columns())
-        .coalesce(8)
-    )
+def write_rejected(warehouse: Warehouse, refused: DataFrame, batch: Batch, expected: int) -> dict[str, int]:
+    """Write the batch's refused rows in place of its earlier ones; what the table now holds, by reason.
+
+    ``expected`` is their number: where it is 0, the source is not read again.
+    """
+    rows = refused.select("raw", "reason", "file", *batch.columns())
+    rows = rows.coalesce(8) if expected else rows.limit(0)
     own = F.col("batch_id") == batch.batch_id
     if batch.replaces_all:
-        warehouse.overwrite(refused, REJECTED)
+        warehouse.overwrite(rows, REJECTED)
     elif not warehouse.exists(REJECTED):
-        warehouse.append(refused, REJECTED)
+        warehouse.append(rows, REJECTED)
     elif not warehouse.read(REJECTED).where(own).isEmpty():
         quoted = batch.batch_id.replace("\\", "\\\\").replace("'", "\\'")
-        warehouse.replace(refused, REJECTED, f"batch_id = '{quoted}'")
-    elif not refused.isEmpty():
-        warehouse.append(refused, REJECTED)
+        warehouse.replace(rows, REJECTED, f"batch_id = '{quoted}'")
+    elif expected:
+        warehouse.append(rows, REJECTED)
     by_reason = warehouse.read(REJECTED).where(own).groupBy("reason").count().collect()
     return {row[0]: row[1] for row in sorted(by_reason)}
