@@ -68,8 +68,9 @@ def score(truth: pd.DataFrame, found: pd.DataFrame) -> TruthScore:
         & (both["n_events_true"] == both["n_events"])
     )
     same = both[exact.to_numpy()]
-    long = same[(same["n_events"] >= 3) & (same["theme_id"] >= 2)]
-    later = same[same["ordinal"] > 1]
+    # Bots have no true theme, and they and first sessions no true hop: nothing to compare with.
+    long = same[(same["n_events"] >= 3) & (same["theme_id"] >= 2) & same["theme"].notna()]
+    later = same[(same["ordinal"] > 1) & same["is_hop_true"].notna()]
     decided = later[later["is_hop"].notna()]
     hop, true_hop = decided["is_hop"].astype(bool).to_numpy(), decided["is_hop_true"].astype(bool).to_numpy()
     true_return = decided["is_return_true"].astype(bool).to_numpy()
