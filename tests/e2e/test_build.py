@@ -100,8 +100,10 @@ def test_nothing_at_or_after_as_of_reaches_a_row(events: pd.DataFrame, tmp_path:
     as_of = pd.to_datetime(events["ts"], utc=True).quantile(0.7).floor("s")
     later = pd.to_datetime(events["ts"], utc=True) >= as_of
     future = events[later].iloc[::2].assign(item_id="never seen", category_id="never seen")
-    extra = events[~later].head(200).assign(
-        ts=as_of.isoformat(), event_id=[f"extra-{n}" for n in range(200)], category_id="brand new"
+    extra = (
+        events[~later]
+        .head(200)
+        .assign(ts=as_of.isoformat(), event_id=[f"extra-{n}" for n in range(200)], category_id="brand new")
     )
     changed = pd.concat([events[~later], future, extra])
     request = {"as_of": as_of.to_pydatetime(), "set": [f"fit.train_end={as_of.isoformat()}"]}
