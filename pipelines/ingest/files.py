@@ -76,10 +76,7 @@ def reading(path: str) -> Iterator[None]:
             raise
         file = text.partition("reading file ")[2].split()[:1]
         where = unquote(file[0].rstrip(".,")) if file else path
-        raise SourceError(
-            f"{where}: the file cannot be read to its end ({_cause(error)}); "
-            "it is damaged or cut off: fetch it again, or leave it out of the source"
-        ) from None
+        raise _damaged(where, error) from None
 
 
 _UNREADABLE = (
@@ -133,7 +130,14 @@ def _head(spark: SparkSession, file: SourceFile, size: int) -> bytes:
         finally:
             stream.close()
     except Py4JJavaError as error:
-        raise SourceError(f"{file.path}: cannot be read: {_cause(error)}") from None
+        raise _damaged(file.path, error) from None
+
+
+def _damaged(path: str, error: Exception) -> SourceError:
+    return SourceError(
+        f"{path}: the file cannot be read to its end ({_cause(error)}); "
+        "it is damaged, cut off or not ours to read: fetch it again, or leave it out of the source"
+    )
 
 
 def _cause(error: Exception) -> str:

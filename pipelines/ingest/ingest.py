@@ -74,15 +74,17 @@ def ingest(
     source_ids = config.source.columns.event_id is not None
     partitions = partition_count(survey.valid, config.spark, spark.sparkContext.defaultParallelism)
     bronze = None if full_refresh or not warehouse.exists(EVENTS) else _held(warehouse, survey, source_ids)
+    single = deduplicate(valid, bronze, partitions, source_ids)
+    if source_ids and partitions > 1:
+        single = single.repartitionByRange(partitions, "ts_us")
+    # Behind the last shuffle: what lies before one may run twice, and would be counted twice.
     seen = Observation()
-    single = deduplicate(valid, bronze, partitions, source_ids).observe(
+    single = single.observe(
         seen,
         F.sum(F.when(F.col("known"), F.col("copies")).otherwise(F.col("copies") - 1)).alias("duplicates"),
         F.count_if("conflict").alias("conflicts"),
     )
     new = single.where(~F.col("known"))
-    if source_ids and partitions > 1:
-        new = new.repartitionByRange(partitions, "ts_us")
     with reading(path):
         kept = write_events(warehouse, with_event_id(new, source_ids), batch)
         rejected = write_rejected(
