@@ -25,6 +25,10 @@ _ROW_FACTS_DDL = (
 )
 
 
+_BROADCAST_USERS = 1_000_000
+"""Up to so many users (some 100 MB) their first times go to every core; beyond, Spark joins by shuffle."""
+
+
 def bronze_metrics(
     events: DataFrame,
     rejected: DataFrame,
@@ -98,9 +102,15 @@ def event_totals(events: DataFrame, as_of: datetime) -> Metrics:
     A target is an event with an earlier one of its user: all but those at the user's first ts.
     """
     visible = events.where(sf.col("ts") < sf.lit(as_of)).select("user_id", "ts")
-    per_user = visible.groupBy("user_id").agg(sf.min("ts").alias("ts"), sf.count("*").alias("n"))
-    totals = _one(per_user.agg(sf.sum("n").alias("events"), sf.count("*").alias("users")))
-    first = visible.join(per_user.select("user_id", "ts"), ["user_id", "ts"], "left_semi").count()
+    per_user = visible.groupBy("user_id").agg(sf.min("ts").alias("ts"), sf.count("*").alias("n")).persist()
+    try:
+        totals = _one(per_user.agg(sf.sum("n").alias("events"), sf.count("*").alias("users")))
+        firsts = per_user.select("user_id", "ts")
+        if totals["users"] <= _BROADCAST_USERS:
+            firsts = sf.broadcast(firsts)
+        first = visible.join(firsts, ["user_id", "ts"], "left_semi").count()
+    finally:
+        per_user.unpersist()
     events_visible = totals["events"] or 0
     return {"events": events_visible, "users": totals["users"], "targets": events_visible - first}
 
