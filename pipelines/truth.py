@@ -74,7 +74,7 @@ def score(truth: pd.DataFrame, found: pd.DataFrame) -> TruthScore:
     decided = later[later["is_hop"].notna()]
     hop, true_hop = decided["is_hop"].astype(bool).to_numpy(), decided["is_hop_true"].astype(bool).to_numpy()
     true_return = decided["is_return_true"].astype(bool).to_numpy()
-    found_return = decided["is_return"].fillna(False).astype(bool).to_numpy() & true_return
+    found_return = (decided["is_return"] == True).to_numpy() & true_return  # noqa: E712
     lags = decided[found_return]
     return TruthScore(
         sessions_true=len(truth),

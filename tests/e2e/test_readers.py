@@ -57,7 +57,7 @@ def test_every_targets_recent_strand_is_the_plain_history_before_it(warehouse: P
     recent = spec.family("recent").length
     bronze = table(warehouse, "bronze/events")
     bronze = bronze.sort_values(["user_id", "ts", "mode", "event_id"])
-    histories = {user: rows for user, rows in bronze.groupby("user_id")}
+    histories = dict(list(bronze.groupby("user_id")))
     owned = 0
     for row in table(warehouse, "gold/user_sequences").sample(40, random_state=1).to_dict("records"):
         history = histories[row["user_id"]]
