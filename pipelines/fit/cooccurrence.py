@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from features.codes import FIRST_INDEX
 from pipelines.fit.counts import Counts
 from pipelines.fit.options import EmbeddingOptions
-from pipelines.fit.stream import BUCKETS, Sessions, bucket_limit, whole_sessions
+from pipelines.fit.stream import BUCKETS, Sessions, bucket_limit, held_out, whole_sessions
 from pipelines.fit.tally import Tally, pack, unpack
 
 PAIRS_SCHEMA: Final = pa.schema([("left", pa.int32()), ("right", pa.int32()), ("n", pa.int64())])
@@ -87,13 +87,17 @@ def session_pairs(
 
 
 def count_pairs(narrow: DataFrame, tokens: Tokens, limit: int, window: int) -> DataFrame:
-    """Counts of all token pairs in the sessions of the first ``limit`` hash buckets: left, right, n."""
+    """Counts of token pairs in sessions of the first ``limit`` hash buckets that are not held out.
+
+    Columns left, right, n.
+    """
     shared = narrow.sparkSession.sparkContext.broadcast(tokens)
 
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         tally = Tally()
         for sessions in whole_sessions(batches):
-            left, right = session_pairs(sessions.take(sessions.bucket < limit), shared.value, window)
+            taught = sessions.take((sessions.bucket < limit) & ~held_out(sessions.bucket))
+            left, right = session_pairs(taught, shared.value, window)
             tally.add(pack(left, right))
             if tally.full:
                 yield _pairs_batch(tally)

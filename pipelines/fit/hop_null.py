@@ -1,6 +1,6 @@
 """The null of the hop test, drawn from the sampled sessions in Spark and bounded on the way."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -9,13 +9,15 @@ from pyspark.sql import DataFrame
 
 from features.hops import PAIRS, SIDE, WINDOWS_SCHEMA, HopNull, SessionVectors, size_counts, windows_in
 from features.vectors import VectorTable
-from pipelines.fit.stream import Sessions, whole_sessions
+from pipelines.fit.stream import Sessions, held_out, whole_sessions
 
 WINDOWS = "pair int, distance double, priority long"
 
 
-def learn_hop_null(narrow: DataFrame, table: VectorTable, limit: int, most: int) -> HopNull:
-    """The null from the sessions of the first ``limit`` hash buckets, ``most`` windows a class pair.
+def learn_hop_null(narrow: DataFrame, table: VectorTable, limit: int, most: int, *, learned: bool) -> HopNull:
+    """The null from sessions of the first ``limit`` hash buckets, ``most`` windows a class pair.
+
+    Where the vectors are ``learned`` from sessions, only held out ones serve (see ``stream.held_out``).
 
     Two passes: how sizes mix at the sides of all sessions, then the windows. A partition hands on no
     more windows of a pair than are kept in the end, those of smallest hash.
@@ -23,8 +25,11 @@ def learn_hop_null(narrow: DataFrame, table: VectorTable, limit: int, most: int)
     shared = narrow.sparkSession.sparkContext.broadcast(table)
     mix = _size_mix(narrow, table)
 
+    def serves(bucket: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return (bucket < limit) & (held_out(bucket) if learned else True)
+
     def draw(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return _smallest(_windows(batches, shared.value, mix, limit), most)
+        return _smallest(_windows(batches, shared.value, mix, serves), most)
 
     def keep(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return _smallest(batches, most)
@@ -51,10 +56,13 @@ def _size_mix(narrow: DataFrame, table: VectorTable) -> NDArray[np.int64]:
 
 
 def _windows(
-    batches: Iterable[pa.RecordBatch], table: VectorTable, mix: NDArray[np.int64], limit: int
+    batches: Iterable[pa.RecordBatch],
+    table: VectorTable,
+    mix: NDArray[np.int64],
+    serves: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
 ) -> Iterator[pa.RecordBatch]:
     for whole in whole_sessions(batches):
-        sessions = whole.take(whole.bucket < limit)
+        sessions = whole.take(serves(whole.bucket))
         places = _vectors(sessions, table)
         yield windows_in(places, sessions.user, sessions.ordinal, table.vectors, mix).to_arrow()
 

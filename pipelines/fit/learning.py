@@ -28,7 +28,8 @@ def learn(
     ``events`` has user_id, event_id, ts (long, µs), item, category, type and session; a partition
     holds whole users, sorted by user and order. The fit depends on the set of events only: not on
     partitions, cores, or anything at or after ``train_end``. Samples are the sessions whose hash of
-    user and first event lies in the first of 65,536 buckets, as many buckets as fit the bound.
+    user and first event lies in the first of 65,536 buckets, as many buckets as fit the bound; every
+    fourth bucket is kept from the vectors and gives the hop null.
 
     ``previous`` lends its theme ids to the themes that continue its own.
     """
@@ -46,7 +47,13 @@ def learn(
             narrow, table, centroids, ids[order], theme_limit, options=options.themes
         )
         session_limit = bucket_limit(counts.sessions, options.embeddings.max_sessions)
-        hop_null = learn_hop_null(narrow, table, session_limit, options.hops.null_pairs)
+        hop_null = learn_hop_null(
+            narrow,
+            table,
+            session_limit,
+            options.hops.null_pairs,
+            learned=options.embeddings.method != "category",
+        )
     finally:
         narrow.unpersist()
     return Fit(

@@ -11,20 +11,22 @@ from pyspark.sql import DataFrame
 from features.vectors import unit
 from pipelines.fit.counts import Counts
 from pipelines.fit.options import EmbeddingOptions
-from pipelines.fit.stream import whole_sessions
+from pipelines.fit.stream import held_out, whole_sessions
 
 
 def word2vec_vectors(
     narrow: DataFrame, counts: Counts, limit: int, options: EmbeddingOptions
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Indices (n,) and unit vectors (n, D) of items, from the first ``limit`` hash buckets' sessions.
+    """Indices (n,) and unit vectors (n, D) of items, from the first ``limit`` hash buckets' sessions
+    that are not held out.
 
     One partition in hash order, so that the result does not depend on how the events were cut.
     """
 
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for whole in whole_sessions(batches):
-            sessions = whole.take((whole.bucket < limit) & (whole.lengths > 1))
+            taught = (whole.bucket < limit) & ~held_out(whole.bucket)
+            sessions = whole.take(taught & (whole.lengths > 1))
             offsets = np.append(sessions.starts, len(sessions.item)).astype(np.int32)
             words = pa.array(sessions.item).cast(pa.string())
             lists = pa.ListArray.from_arrays(pa.array(offsets), words)

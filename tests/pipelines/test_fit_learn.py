@@ -15,7 +15,9 @@ from sklearn.metrics import adjusted_rand_score
 from features.codes import NO_THEME
 from features.themes import nearest_theme, session_sums
 from pipelines.errors import WarehouseError
+from pipelines.fit.hop_null import learn_hop_null
 from pipelines.fit.learning import learn, vector_coverage
+from pipelines.fit.stream import BUCKETS, narrow_events
 from pipelines.fit.tables import FIT_TABLES, fit_frames, load_fit
 from tests.pipelines.fit_data import DAY_US, SMALL, Events, themed_events, to_spark
 
@@ -65,9 +67,19 @@ def test_themes_are_found_and_described(fit, events):
 
 
 def test_the_hop_null_holds_windows_of_long_sessions_only(fit):
-    assert fit.hop_null.sizes()[0] > 200  # 1|1
+    assert fit.hop_null.sizes()[0] >= 200  # 1|1
     assert fit.hop_null.sizes()[15] == 0  # 5-8|5-8 needs 16 events, sessions have at most 8
     assert fit.fitted.alpha == SMALL.hops.alpha
+
+
+def test_the_null_comes_from_sessions_that_taught_the_vectors_nothing(spark, fit, events):
+    narrow = narrow_events(to_spark(spark, events.table), TRAIN_END)
+    every = learn_hop_null(narrow, fit.table, BUCKETS, 20_000, learned=False)
+    held = learn_hop_null(narrow, fit.table, BUCKETS, 20_000, learned=True)
+    assert (held.distance == fit.hop_null.distance).all()
+    assert 0.15 < held.sizes()[0] / every.sizes()[0] < 0.35  # every fourth bucket
+    assert set(held.distance) < set(every.distance)
+    assert held.distance.mean() > every.distance.mean()  # the taught three quarters look nearer
 
 
 def test_any_partitioning_gives_the_same_fit(spark, fit, events):
@@ -77,7 +89,8 @@ def test_any_partitioning_gives_the_same_fit(spark, fit, events):
 def test_another_number_of_cores_gives_the_same_fit(fit):
     script = (
         "from pipelines.spark import start_spark\n"
-        "from pipelines.fit.learning import learn\n"
+        "from pipelines.fit.hop_null import learn_hop_null
+from pipelines.fit.learning import learn\n"
         "from tests.pipelines.fit_data import *\n"
         "spark = start_spark('one core', {'spark.master': 'local[1]', 'spark.driver.memory': '1g',\n"
         "                                 'spark.sql.shuffle.partitions': '3'})\n"
