@@ -89,8 +89,7 @@ def test_any_partitioning_gives_the_same_fit(spark, fit, events):
 def test_another_number_of_cores_gives_the_same_fit(fit):
     script = (
         "from pipelines.spark import start_spark\n"
-        "from pipelines.fit.hop_null import learn_hop_null
-from pipelines.fit.learning import learn\n"
+        "from pipelines.fit.learning import learn\n"
         "from tests.pipelines.fit_data import *\n"
         "spark = start_spark('one core', {'spark.master': 'local[1]', 'spark.driver.memory': '1g',\n"
         "                                 'spark.sql.shuffle.partitions': '3'})\n"
