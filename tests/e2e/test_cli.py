@@ -60,7 +60,9 @@ def the_error(answer: subprocess.CompletedProcess[str]) -> str:
 def test_spark_submit_ends_with_the_summary_as_its_last_line(folder: Path) -> None:
     answer = job(folder, "--config", "config.toml", submit=True)
     assert answer.returncode == 0, answer.stderr
-    summary = json.loads(answer.stdout.splitlines()[-1])
+    (line,) = answer.stdout.splitlines()  # progress goes to stderr, though spark-submit merges the two
+    assert "ingest done in" in answer.stderr
+    summary = json.loads(line)
     assert summary["events_in"] == 200 == summary["events_kept"] + summary["duplicates"]
     assert (folder / "warehouse" / "gold" / "user_sequences" / "_delta_log").is_dir()
     assert (folder / "warehouse" / "ops" / "data_docs" / "index.html").is_file()
