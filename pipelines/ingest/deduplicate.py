@@ -50,4 +50,6 @@ def _rows(events: DataFrame, key: tuple[str, ...], is_new: bool) -> DataFrame:
 
 def _payload_hash() -> Column:
     """A 64-bit hash of the canonical payload; it only counts conflicts, it decides nothing."""
-    return F.xxhash64(*(F.coalesce(F.col(name).cast("string"), F.lit("\0")) for name in PAYLOAD))
+    # xxhash64 skips nulls, so that (null, a) and (a, null) would be alike without a stand-in.
+    missing = {"ts_us": F.lit(-1), "sequence": F.lit(-(2**63))}
+    return F.xxhash64(*(F.coalesce(F.col(name), missing.get(name, F.lit("\0"))) for name in PAYLOAD))
