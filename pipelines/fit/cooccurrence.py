@@ -87,7 +87,7 @@ def session_pairs(
 
 
 def count_pairs(narrow: DataFrame, tokens: Tokens, limit: int, window: int) -> DataFrame:
-    """Counts of token pairs in sessions of the first ``limit`` hash buckets that are not held out.
+    """Counts of token pairs in sessions of the first ``limit`` hash buckets, less held out users'.
 
     Columns left, right, n.
     """
@@ -96,7 +96,7 @@ def count_pairs(narrow: DataFrame, tokens: Tokens, limit: int, window: int) -> D
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         tally = Tally()
         for sessions in whole_sessions(batches):
-            taught = sessions.take((sessions.bucket < limit) & ~held_out(sessions.bucket))
+            taught = sessions.take((sessions.bucket < limit) & ~held_out(sessions.user))
             left, right = session_pairs(taught, shared.value, window)
             tally.add(pack(left, right))
             if tally.full:

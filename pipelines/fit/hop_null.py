@@ -1,4 +1,26 @@
-"""The null of the hop test, drawn from the sampled sessions in Spark and bounded on the way."""
+"""The null of the hop test: how far interest moves inside sessions of users that taught no vectors.
+
+Our choice, for this reason: vectors are learned from what meets in a session, so events of one session
+lie near each other *because* they were learned from, rare items most of all. A null of the very same
+sessions is too narrow. Leaving out sessions is not enough: other sessions of their users still teach
+the taste that holds them together. So one user in four, by the hash of the id, teaches nothing, and the
+null is drawn from these users, under the vectors that tag.
+
+Measured on Taobao (815 users, a fifth of them outside the fit; three deals) after each user's events are
+dealt anew into sessions of the same sizes, so that nothing hops. Shares of decided sessions called hops
+at alpha 0.1 (at 0.05); real data: the last column:
+
+======================  ===========  ===========  ===========  ====
+null from               teachers     held out     new users    real
+======================  ===========  ===========  ===========  ====
+every user, all teach   .28 (.19)    --           .48 (.35)    .58
+a fourth of sessions    .14 (.08)    .13 (.07)    .24 (.14)    .37
+a fourth of users       .05 (.03)    .10 (.05)    .11 (.05)    .32
+======================  ===========  ===========  ===========  ====
+
+So the test keeps its level for users that the vectors do not know, and is cautious about those they do
+know: their taste is in the vectors and brings both sides of a boundary together.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -17,7 +39,7 @@ WINDOWS = "pair int, distance double, priority long"
 def learn_hop_null(narrow: DataFrame, table: VectorTable, limit: int, most: int, *, learned: bool) -> HopNull:
     """The null from sessions of the first ``limit`` hash buckets, ``most`` windows a class pair.
 
-    Where the vectors are ``learned`` from sessions, only held out ones serve (see ``stream.held_out``).
+    Where the vectors are ``learned`` from sessions, only held out users serve (see ``stream.held_out``).
 
     Two passes: how sizes mix at the sides of all sessions, then the windows. A partition hands on no
     more windows of a pair than are kept in the end, those of smallest hash.
@@ -25,8 +47,8 @@ def learn_hop_null(narrow: DataFrame, table: VectorTable, limit: int, most: int,
     shared = narrow.sparkSession.sparkContext.broadcast(table)
     mix = _size_mix(narrow, table)
 
-    def serves(bucket: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return (bucket < limit) & (held_out(bucket) if learned else True)
+    def serves(sessions: Sessions) -> NDArray[np.bool_]:
+        return (sessions.bucket < limit) & (held_out(sessions.user) if learned else True)
 
     def draw(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return _smallest(_windows(batches, shared.value, mix, serves), most)
@@ -59,10 +81,10 @@ def _windows(
     batches: Iterable[pa.RecordBatch],
     table: VectorTable,
     mix: NDArray[np.int64],
-    serves: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
+    serves: Callable[[Sessions], NDArray[np.bool_]],
 ) -> Iterator[pa.RecordBatch]:
     for whole in whole_sessions(batches):
-        sessions = whole.take(serves(whole.bucket))
+        sessions = whole.take(serves(whole))
         places = _vectors(sessions, table)
         yield windows_in(places, sessions.user, sessions.ordinal, table.vectors, mix).to_arrow()
 

@@ -28,8 +28,8 @@ def learn(
     ``events`` has user_id, event_id, ts (long, µs), item, category, type and session; a partition
     holds whole users, sorted by user and order. The fit depends on the set of events only: not on
     partitions, cores, or anything at or after ``train_end``. Samples are the sessions whose hash of
-    user and first event lies in the first of 65,536 buckets, as many buckets as fit the bound; every
-    fourth bucket is kept from the vectors and gives the hop null.
+    user and first event lies in the first of 65,536 buckets, as many buckets as fit the bound; one
+    user in four, by hash, is kept from the vectors and gives the hop null.
 
     ``previous`` lends its theme ids to the themes that continue its own.
     """

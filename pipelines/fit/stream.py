@@ -18,7 +18,7 @@ BUCKETS: Final = 65_536
 
 
 HELD_OUT_EVERY: Final = 4
-"""Every fourth bucket teaches the vectors nothing: the hop null is drawn from it."""
+"""One user in four, by hash, teaches the vectors nothing: the hop null is drawn from these users."""
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,12 @@ def bucket_of(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
     return (hashes >> np.uint64(48)).astype(np.int64)
 
 
-def held_out(bucket: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether sessions of these buckets are kept from the vectors.
+def held_out(user: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether users, known by their xxhash64, are kept from the vectors (see ``hop_null`` for why).
 
-    Vectors remember what they saw together: inside the sessions that they were learned from, events lie
-    nearer to each other than inside any later session. A null from those called 25 % of later windows
-    inside sessions hops at a level of 10 % (Taobao, a fit on the first 70 %).
+    A hash of the id alone: the same users in every fit, for any files, partitions and cores.
     """
-    return np.asarray(bucket % HELD_OUT_EVERY == 0)
+    return np.asarray(user % np.uint64(HELD_OUT_EVERY) == 0)
 
 
 def bucket_limit(histogram: NDArray[np.int64], most: int) -> int:

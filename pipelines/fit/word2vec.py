@@ -17,15 +17,15 @@ from pipelines.fit.stream import held_out, whole_sessions
 def word2vec_vectors(
     narrow: DataFrame, counts: Counts, limit: int, options: EmbeddingOptions
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Indices (n,) and unit vectors (n, D) of items, from the first ``limit`` hash buckets' sessions
-    that are not held out.
+    """Indices (n,) and unit vectors (n, D) of items, from the first ``limit`` hash buckets' sessions,
+    less those of held out users.
 
     One partition in hash order, so that the result does not depend on how the events were cut.
     """
 
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for whole in whole_sessions(batches):
-            taught = (whole.bucket < limit) & ~held_out(whole.bucket)
+            taught = (whole.bucket < limit) & ~held_out(whole.user)
             sessions = whole.take(taught & (whole.lengths > 1))
             offsets = np.append(sessions.starts, len(sessions.item)).astype(np.int32)
             words = pa.array(sessions.item).cast(pa.string())

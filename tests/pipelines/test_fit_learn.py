@@ -72,12 +72,12 @@ def test_the_hop_null_holds_windows_of_long_sessions_only(fit):
     assert fit.fitted.alpha == SMALL.hops.alpha
 
 
-def test_the_null_comes_from_sessions_that_taught_the_vectors_nothing(spark, fit, events):
+def test_the_null_comes_from_users_that_taught_the_vectors_nothing(spark, fit, events):
     narrow = narrow_events(to_spark(spark, events.table), TRAIN_END)
     every = learn_hop_null(narrow, fit.table, BUCKETS, 20_000, learned=False)
     held = learn_hop_null(narrow, fit.table, BUCKETS, 20_000, learned=True)
     assert (held.distance == fit.hop_null.distance).all()
-    assert 0.15 < held.sizes()[0] / every.sizes()[0] < 0.35  # every fourth bucket
+    assert 0.15 < held.sizes()[0] / every.sizes()[0] < 0.35  # one user in four
     assert set(held.distance) < set(every.distance)
     assert held.distance.mean() > every.distance.mean()  # the taught three quarters look nearer
 
