@@ -103,20 +103,21 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--off-theme", type=float, default=0.15)
     parser.add_argument("--categories", type=int, default=0, help="categories of a theme; 0: none")
+    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS), help="default: all")
     arguments = parser.parse_args()
     spark = start_spark(
         "embeddings benchmark", {"spark.sql.shuffle.partitions": "4", "spark.driver.memory": "2g"}
     )
-    spread = {name: [] for name in WAYS}
+    spread = {name: [] for name in arguments.ways}
     for run in range(arguments.runs):
         truth = generate(arguments.sessions, arguments.off_theme, arguments.categories, run)
         events = stored(spark, truth[0])
         if run == 0:  # JIT, workers and imports
             measure(events, truth, WAYS["ppmi_svd"])
-        for name, way in WAYS.items():
-            if way.method != "category" or arguments.categories:
-                spread[name].append(measure(events, truth, replace(way, seed=run)))
-                print(run, name, spread[name][-1], file=sys.stderr, flush=True)
+        for name, found in spread.items():
+            if WAYS[name].method != "category" or arguments.categories:
+                found.append(measure(events, truth, replace(WAYS[name], seed=run)))
+                print(run, name, found[-1], file=sys.stderr, flush=True)
         events.unpersist()
     print(f"{truth[0].num_rows:,} events in {arguments.sessions:,} sessions; medians of {arguments.runs}")
     print("| method | learning vectors, s | themes, s | theme ARI | its range |")
