@@ -69,10 +69,16 @@ class Sample:
 
 
 def hopping_evidence(
-    blocks: Sequence[EventBlock], table: VectorTable, *, seed: int = 0, resamples: int = 1000
+    blocks: Sequence[EventBlock],
+    table: VectorTable,
+    *,
+    kinds: Sequence[str] = ("categories", "vectors"),
+    seed: int = 0,
+    resamples: int = 1000,
 ) -> dict[str, Any]:
     """The evidence as a plain dict, from whole histories of a bounded sample of users.
 
+    ``kinds`` are the representations to compare, each a key of the answer.
     Similarities are ``{"mean", "low", "high", "pairs"}`` with a 95 % interval, or None without pairs:
 
     - ``within``: a session's odd against its even events (two or more events); ``within_four``: the
@@ -92,10 +98,6 @@ def hopping_evidence(
     Takes about 5 s and 300 MB for 800 users with 84,000 events; keep samples below some thousand users.
     """
     sample = Sample.of(blocks, table)
-    kinds = {
-        "categories": category_similarity(sample.category),
-        "vectors": vector_similarity(table.vectors, sample.rows),
-    }
     known = {"categories": sample.category >= FIRST_INDEX, "vectors": sample.rows > 0}
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(
@@ -114,7 +116,12 @@ def hopping_evidence(
         "events": len(sample.user),
         "shares": _shares(sample, pair_of),
     }
-    for name, similarity in kinds.items():
+    for name in kinds:
+        similarity = (
+            category_similarity(sample.category)
+            if name == "categories"
+            else vector_similarity(table.vectors, sample.rows)
+        )
         compare = _Compare(sample, similarity, weights)
         found[name] = {
             "within": compare.halves(own),

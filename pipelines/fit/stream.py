@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 Columns = dict[str, NDArray[Any]]
@@ -132,6 +132,11 @@ def held_out(user: NDArray[np.uint64]) -> NDArray[np.bool_]:
     A hash of the id alone: the same users in every fit, for any files, partitions and cores.
     """
     return np.asarray(user % np.uint64(HELD_OUT_EVERY) == 0)
+
+
+def held_out_user(user_id: str) -> Column:
+    """``held_out`` of the user ids in this column, where Spark is to say so."""
+    return F.xxhash64(user_id).bitwiseAND(HELD_OUT_EVERY - 1) == 0
 
 
 def bucket_limit(histogram: NDArray[np.int64], most: int) -> int:
