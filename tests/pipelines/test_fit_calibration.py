@@ -93,10 +93,10 @@ def hop_shares(steady, null: str) -> dict[str, float]:
 
 
 def test_where_nothing_hops_the_share_of_hops_keeps_to_alpha(steady):
-    """0.13 allows for 100 to 800 decided sessions; a null of all users' sessions shows what it guards."""
+    """Measured: 0.05 (taught 0.04, others 0.06), against 0.18 (0.14, 0.29) under a null of all users."""
     honest, in_sample = hop_shares(steady, "held out"), hop_shares(steady, "everybody")
     assert honest["all"] <= 1.3 * ALPHA
-    assert honest["taught"] <= 1.3 * ALPHA
+    assert max(honest["taught"], honest["held out"]) <= 1.3 * ALPHA
     assert in_sample["all"] > 1.3 * ALPHA
     assert in_sample["held out"] > 2 * ALPHA
 
