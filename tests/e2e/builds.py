@@ -32,6 +32,9 @@ pv = "browse"
 cart = "intent"
 fav = "intent"
 buy = "purchase"
+[source.window]
+start = "2026-01-01T00:00:00Z"
+end = "2026-01-10T00:00:00Z"
 [themes]
 count = 6
 [gates]
