@@ -174,7 +174,7 @@ class Themes(Section):
     candidates: tuple[int, ...] = (8, 12, 16, 20, 24, 32, 40, 48, 64)
     min_session_events: int = Field(default=3, ge=1)
     max_sessions: int = Field(default=200_000, ge=10)
-    restarts: int = Field(default=3, ge=1)
+    restarts: int = Field(default=8, ge=1)
     seed: int = 17
 
 

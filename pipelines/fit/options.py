@@ -47,7 +47,7 @@ class ThemeOptions:
     candidates: tuple[int, ...] = (8, 12, 16, 20, 24, 32, 40, 48, 64)
     min_session_events: int = 3
     max_sessions: int = 200_000
-    restarts: int = 3
+    restarts: int = 8
     seed: int = 17
 
     def __post_init__(self) -> None:

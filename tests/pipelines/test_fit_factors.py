@@ -10,6 +10,7 @@ from pipelines.fit.category import category_table
 from pipelines.fit.cooccurrence import Pairs
 from pipelines.fit.factors import factorise
 from pipelines.fit.fold import fold_in, shrink
+from pipelines.fit.theme_model import polish
 
 
 def pairs_of(rows: dict[tuple[int, int], int]) -> Pairs:
@@ -62,6 +63,15 @@ def test_fewer_contexts_than_dimensions_leave_zeros():
     _, rows = factorise(pairs_of({(0, 1): 2}), 2, 5, seed=0)
     assert rows.shape == (2, 5)
     assert not rows[:, 2:].any()
+
+
+def test_polishing_moves_centroids_to_the_means_of_their_interests():
+    interests = unit([[1.0, 0.1], [1.0, 0.3], [0.1, 1.0], [0.3, 1.0]])
+    found = polish(unit([[1.0, 0.0], [0.6, 0.8]]), interests)
+    assert found == pytest.approx(unit([[0.196, 1.0], [1.0, 0.196]]), abs=0.01)
+    assert (polish(found, interests[::-1]) == found).all()
+    lonely = unit([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])  # nothing lies near the third: it stays
+    assert [-1.0, 0.0] in polish(lonely, interests).tolist()
 
 
 def test_shrinkage_weighs_by_events():
