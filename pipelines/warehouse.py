@@ -61,7 +61,7 @@ class Warehouse:
 
     def version(self, table: str) -> int:
         """The table's newest version, from the log alone: Spark would run a job for it."""
-        return int(deltalake.DeltaTable(self.path(table), without_files=True).version())
+        return int(deltalake.DeltaTable(self.path(table)).version())
 
     def _write(
         self,
