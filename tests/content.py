@@ -7,14 +7,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from deltalake import DeltaTable
+
+from pipelines.reading import read_published_table
 
 RUN_METADATA = {"batch_id", "ingested_at", "run_id", "file"}
 TABLES = ("bronze/events", "silver/sessions", "silver/users", "gold/user_sequences")
+KINDS = {"item": "items", "category": "categories", "event_type": "event_types"}
+ENCODED = {
+    "events__item": "items",
+    "events__category": "categories",
+    "events__type": "event_types",
+    "category__key": "categories",
+}
 
 
 def table(warehouse: Path, name: str) -> pd.DataFrame:
-    return DeltaTable(str(warehouse / name)).to_pandas()
+    return read_published_table(str(warehouse), name).to_pandas()
 
 
 def contents(warehouse: Path, tables: tuple[str, ...] = TABLES) -> dict[str, list[str]]:
@@ -30,6 +38,19 @@ def digest(warehouse: Path) -> dict[str, str]:
     }
 
 
+def learned(warehouse: Path) -> dict[str, list[str]]:
+    """What the fit learned, by ids instead of indices: vectors, counts, themes and hop null."""
+    names = {kind: _names(warehouse, table) for kind, table in KINDS.items()}
+    rows = {}
+    for name in ("silver/item_vectors", "silver/frequencies"):
+        frame = table(warehouse, name).drop(columns="fit_id")
+        frame["index"] = [names[kind][i] for kind, i in zip(frame["kind"], frame["index"], strict=True)]
+        rows[name] = _rows(frame, {})
+    themes = table(warehouse, "silver/themes")[["theme_id", "centroid", "sessions"]]
+    nulls = table(warehouse, "silver/hop_nulls").drop(columns="fit_id")
+    return rows | {"silver/themes": _rows(themes, {}), "silver/hop_nulls": _rows(nulls, {})}
+
+
 def _names(warehouse: Path, kind: str) -> dict[int, str]:
     frame = table(warehouse, f"silver/{kind}")
     return dict(zip(frame["index"].tolist(), frame["id"].tolist(), strict=True))
@@ -37,12 +58,7 @@ def _names(warehouse: Path, kind: str) -> dict[int, str]:
 
 def _rows(frame: pd.DataFrame, names: dict[str, dict[int, str]]) -> list[str]:
     kept = [column for column in frame.columns if column not in RUN_METADATA]
-    decoders = {
-        "events__item": names["items"],
-        "events__category": names["categories"],
-        "events__type": names["event_types"],
-        "category__key": names["categories"],
-    }
+    decoders = {column: names.get(kind, {}) for column, kind in ENCODED.items()}
     rows = []
     for record in frame[kept].to_dict("records"):
         for column, ids in decoders.items():

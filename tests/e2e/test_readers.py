@@ -10,6 +10,7 @@ from petastorm import make_batch_reader
 
 from features.spec import SequenceSpec
 from pipelines.pointer import require_published
+from pipelines.reading import read_published_table
 from pipelines.synthetic.generate import generate
 from tests.content import table
 from tests.e2e.builds import SETTINGS, Case
@@ -31,7 +32,7 @@ def test_petastorm_reads_every_row_of_a_bucket_with_the_declared_shapes(warehous
     spec = SequenceSpec.from_json(pointer.spec)
     path = warehouse / "gold" / "user_sequences"
     delta = DeltaTable(str(path), version=pointer.versions["gold/user_sequences"])
-    rows = delta.to_pyarrow_table(columns=["length_bucket"]).column("length_bucket").to_pylist()
+    rows = table(warehouse, "gold/user_sequences")["length_bucket"].tolist()
     for bucket in sorted(set(rows)):
         files = [
             uri if "://" in uri else f"file://{uri}"
@@ -85,7 +86,7 @@ def test_the_sql_of_the_readme_expands_the_same_strands(warehouse: Path, spark: 
     path = warehouse / "gold" / "user_sequences"
     spark.read.format("delta").load(str(path)).createOrReplaceTempView("user_sequences")
     by_sql = spark.sql(query[1]).toPandas()
-    by_python = expand_frame(DeltaTable(str(path)).to_pyarrow_table().to_pylist(), "theme")
+    by_python = expand_frame(read_published_table(str(warehouse), "gold/user_sequences").to_pylist(), "theme")
     columns = ["user_id", "chunk", "strand", "key", "place", "ordinal", "item"]
     order = ["user_id", "chunk", "strand", "place"]
     left = by_sql[columns].sort_values(order, ignore_index=True).astype(str)

@@ -1,0 +1,29 @@
+"""Published tables as Arrow, without Spark: for a look, for reports and for small readers."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import deltalake
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from pipelines.errors import WarehouseError
+from pipelines.pointer import require_published
+
+HIVE: Final = ds.partitioning(flavor="hive")
+
+
+def read_published_table(root: str, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of ``layer/name`` in the published version of the warehouse at ``root``.
+
+    Reads the version's own Parquet files: our tables have neither deletion vectors nor column mapping, and
+    delta-rs cannot hand a partitioned table to pyarrow 14. Raises WarehouseError where nothing is
+    published, or not this table.
+    """
+    pointer = require_published(root)
+    if table not in pointer.versions:
+        known = ", ".join(sorted(pointer.versions))
+        raise WarehouseError(f"{root}: table {table} is not published; published are: {known}")
+    delta = deltalake.DeltaTable(f"{root}/{table}", version=pointer.versions[table])
+    files = [uri.removeprefix("file://") for uri in delta.file_uris()]
+    return ds.dataset(files, format="parquet", partitioning=HIVE).to_table(columns=columns)
