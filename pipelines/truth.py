@@ -1,15 +1,13 @@
 """Compare a warehouse with the truth that the generator wrote beside its events."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from deltalake import DeltaTable
 from sklearn.metrics import adjusted_rand_score
 
-from pipelines.errors import SourceError
+from pipelines.reading import read_published_table
 
 
 @dataclass(frozen=True)
@@ -49,13 +47,10 @@ class TruthScore:
 
 
 def read_sessions(warehouse: str) -> pd.DataFrame:
-    """The published sessions' columns that the truth speaks of; SourceError without a warehouse."""
-    path = Path(warehouse) / "silver" / "sessions"
-    if not DeltaTable.is_deltatable(str(path)):
-        raise SourceError(f"{warehouse}: no silver/sessions here; build it with jobs/build_sequences.py")
+    """The published sessions' columns that the truth speaks of; WarehouseError without any."""
     columns = ["user_id", "ordinal", "start_ts", "end_ts", "n_events", "theme_id"]
     columns += ["is_hop", "is_return", "return_lag"]
-    frame: pd.DataFrame = DeltaTable(str(path)).to_pandas(columns=columns)
+    frame: pd.DataFrame = read_published_table(warehouse, "silver/sessions", columns).to_pandas()
     return frame
 
 
