@@ -65,7 +65,7 @@ def bronze_metrics(
     refused = _one(rejected.agg(sf.count_if(in_batch).alias("rows")))["rows"]
     return {
         "rows_in": rows_in,
-        "rows_kept": kept,
+        "rows_valid": kept + duplicates,
         "rows_unaccounted": rows_in - kept - duplicates - rows_rejected,
         "kept_not_stored": kept - found.pop("stored"),
         "rejected_not_stored": rows_rejected - refused,

@@ -54,8 +54,8 @@ def bronze_checks(gates: Gates) -> list[Check]:
         ),
         Check(
             "enough_events",
-            "rows_kept",
-            "events kept",
+            "rows_valid",
+            "events kept or known before",
             f"check that the source is complete ({_LOOK}), or lower gates.min_events",
             minimum=gates.min_events,
         ),

@@ -117,7 +117,7 @@ def test_each_bronze_figure_counts_its_own_fault(spark: SparkSession) -> None:
     )
     assert metrics == {
         "rows_in": 20,
-        "rows_kept": 9,
+        "rows_valid": 13,
         "rows_unaccounted": 2,
         "kept_not_stored": 1,
         "rejected_not_stored": 3,
@@ -129,7 +129,7 @@ def test_each_bronze_figure_counts_its_own_fault(spark: SparkSession) -> None:
         "null_ts": 1,
         "outside_window": 2,
     }
-    checks = bronze_checks(Gates(min_events=10))
+    checks = bronze_checks(Gates(min_events=14))
     assert failed(judge("bronze", metrics, checks)) == {f"bronze.{check.name}" for check in checks}
 
 
