@@ -31,9 +31,11 @@ CASES: dict[str, dict[str, float | str]] = {
     "session_length 3": {"session_length": 3.0},
     "chain restart": {"chain": "restart"},
 }
+PAIRS = ("within", "adjacent", "random_users")  # of sessions' category histograms; Taobao: .581 / .207 / .015
 HEADER = (
     "| setting | sessions exact | theme ARI (≥ 3 events) | themes | hop precision | hop recall | undecided "
-    "| lags right of returns found | seconds |\n|---|---|---|---|---|---|---|---|---|"
+    "| lags right of returns found | similarity within / adjacent / random | one-event sessions | seconds "
+    "|\n|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -66,12 +68,14 @@ def row(name: str, events: int, folder: Path) -> str:
     found = score(
         pd.read_parquet(folder / "truth" / "sessions.parquet"), read_sessions(str(folder / "warehouse"))
     )
+    alike, shares = summary["evidence"]["categories"], summary["evidence"]["shares"]
     print(json.dumps({"case": name, **found.to_json(), "evidence": summary["evidence"]}), file=sys.stderr)
     return (
         f"| {name} | {found.sessions_exact:,} of {found.sessions_true:,} | {found.theme_ari:.3f} "
         f"| {summary['themes']} | {found.hop_precision:.3f} | {found.hop_recall:.3f} "
         f"| {found.hop_undecided_share:.1%} | {found.return_lag_right:.3f} of {found.returns_found:,} "
-        f"| {seconds:.0f} |"
+        f"| {' / '.join(format(alike[pair]['mean'], '.3f') for pair in PAIRS)} "
+        f"| {shares['sessions_of_one_event']:.3f} | {seconds:.0f} |"
     )
 
 
