@@ -5,34 +5,41 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.seqloom-ready
+TRAIN := $(VENV)/.seqloom-train
 EVENTS ?= 100000
 DEMO ?= demo
 
-.PHONY: help setup demo test test-long lint format types status zip clean
+.PHONY: help setup setup-train demo test test-long lint format types status zip clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## .venv with the exact pins and Delta's jars
 
+setup-train: $(TRAIN)  ## the same with torch and all that training needs
+
 $(READY): pyproject.toml conf/constraints.txt pipelines/setup_jars.py
-	@PYTHON=$(PYTHON) VENV=$(VENV) bash .ci/setup
+	@PYTHON=$(PYTHON) VENV=$(VENV) EXTRAS=dev bash .ci/setup
 	@touch $@
+
+$(TRAIN): pyproject.toml conf/constraints.txt pipelines/setup_jars.py
+	@PYTHON=$(PYTHON) VENV=$(VENV) EXTRAS=dev,train bash .ci/setup
+	@touch $(READY) $@
 
 demo: setup  ## the main job, end to end, on generated events with known truth (EVENTS=100000)
 	@. $(BIN)/activate && EVENTS=$(EVENTS) DEMO=$(DEMO) bash .ci/demo
 
-test: setup  ## linters, types, import contracts and every test but the long ones
+test: setup-train  ## linters, types, import contracts and every test but the long ones
 	@. $(BIN)/activate && ruff check . && ruff format --check . && mypy && lint-imports --no-cache
 	@. $(BIN)/activate && pytest -q -m "not slow"
 
-test-long: setup  ## the long checks as well
+test-long: setup-train  ## the long checks as well
 	@. $(BIN)/activate && pytest -q
 
-lint: setup  ## ruff, types and import contracts only
+lint: setup-train  ## ruff, types and import contracts only
 	@. $(BIN)/activate && ruff check . && ruff format --check . && mypy && lint-imports --no-cache
 
-format: setup  ## rewrite the code in the project's style
+format: setup-train  ## rewrite the code in the project's style
 	@. $(BIN)/activate && ruff check --fix . ; . $(BIN)/activate && ruff format .
 
 status: setup  ## what the demo's warehouse holds and how its last runs ended
