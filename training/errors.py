@@ -17,3 +17,7 @@ class DataError(TrainingError):
     """Training data that cannot be read or does not hold what the config asks of it."""
 
     exit_status = 2
+
+
+class TableError(DataError):
+    """A table, or a version of it, that cannot be opened as what it should be."""
