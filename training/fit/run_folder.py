@@ -1,0 +1,89 @@
+"""The folder of a run: what it was asked, what it measured, its checkpoints and its best weights."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where everything of a run lies."""
+
+    root: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """What a run resumes from."""
+        return self.root / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best validation."""
+        return self.root / "best.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line: training figures and validations by step."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def config(self) -> Path:
+        """The whole configuration, defaults and overrides included."""
+        return self.root / "config.toml"
+
+    def begin(self, config: str, run: Mapping[str, Any], resume: bool) -> None:
+        """Create the folder; ConfigError where it holds a run that is not to be resumed."""
+        if not resume and self.config.exists():
+            raise ConfigError(
+                f"{self.root}: holds a run already; pass --resume to go on with it, or "
+                "--set output=FOLDER for another"
+            )
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not self.config.exists():
+                self.config.write_text(config)
+                self.write("run.json", run)
+        except OSError as error:
+            raise ConfigError(f"output {self.root}: cannot be written: {error.strerror}") from None
+
+    def write(self, name: str, plain: Mapping[str, Any]) -> None:
+        """A JSON file of the run."""
+        (self.root / name).write_text(json.dumps(plain, indent=2) + "\n")
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """A JSON file of the run; None where it is not there."""
+        path = self.root / name
+        if not path.exists():
+            return None
+        held: dict[str, Any] = json.loads(path.read_text())
+        return held
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """Append a line to the metrics."""
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def history(self) -> list[dict[str, Any]]:
+        """The metrics so far; a line that a crash cut off is left out."""
+        lines: list[dict[str, Any]] = []
+        if not self.metrics.exists():
+            return lines
+        for text in self.metrics.read_text().splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                continue
+        return lines
+
+    def forget_after(self, step: int, validated: int) -> None:
+        """Drop the figures of steps after ``step`` and validations after ``validated``: they come again."""
+        kept = [
+            line for line in self.history() if line["step"] <= (validated if "validation" in line else step)
+        ]
+        part = self.metrics.with_suffix(".part")
+        part.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        part.replace(self.metrics)
