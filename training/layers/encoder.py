@@ -1,5 +1,6 @@
 """The backbone of the sequence models: a causal transformer with relative places."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -120,3 +121,18 @@ class Encoder(nn.Module):
             x = block(x, visible, places)
         states: Tensor = self.norm(x)
         return states if valid is None else states * valid[..., None]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Size of a backbone: width, blocks, heads, inner width of the feed-forward over ``dim``, dropout."""
+
+    dim: int = 64
+    layers: int = 2
+    heads: int = 2
+    ff: float = 2
+    dropout: float = 0.1
+
+    def encoder(self) -> Encoder:
+        """A fresh encoder of this size."""
+        return Encoder(self.dim, self.layers, self.heads, self.ff, self.dropout)
