@@ -8,7 +8,7 @@ G groups of M samples. Layout: our choice.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class _Tensors:
 
     def map(self: Part, change: Callable[[Tensor], Tensor]) -> Part:
         """The bundle with every tensor changed."""
-        changed = {}
+        changed: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
