@@ -2,7 +2,8 @@
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy, Strategy
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.strategy import Strategy
 
 from training.errors import ConfigError
 from training.fit.config import Hardware
@@ -26,7 +27,7 @@ def make_fabric(hardware: Hardware) -> Fabric:
             accelerator=hardware.accelerator,
             devices=hardware.devices,
             strategy=strategy,
-            precision=precision,  # type: ignore[arg-type]
+            precision=precision,
         )
     except Exception as error:  # Fabric has no common error for what a machine lacks
         reason = str(error).strip().splitlines()[0]
@@ -44,5 +45,5 @@ def _be_repeatable(fabric: Fabric) -> None:
     Some gradients (of gathering by index) are otherwise summed in the order in which threads get there.
     GPUs are left as they are: their repeatable versions are slower, and some do not exist.
     """
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010, a module's property
     torch.use_deterministic_algorithms(fabric.device.type == "cpu")

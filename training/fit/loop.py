@@ -22,7 +22,7 @@ from training.fit.progress import Meter, Reporter
 from training.fit.ranks import any_rank, from_all_ranks, sum_over_ranks
 from training.fit.run_folder import RunFolder
 from training.fit.schedule import learning_rate
-from training.fit.signals import Interrupted, Stop
+from training.fit.signals import CutShortError, Stop
 from training.fit.stopping import Stopper
 
 Watch = Callable[[Iterable[Any]], Iterator[Any]]
@@ -58,6 +58,7 @@ class Training:
         self,
         fabric: Fabric,
         model: nn.Module,
+        *,
         loader: Loader,
         validate: Validate,
         config: Config,
@@ -111,7 +112,9 @@ class Training:
         counts = [targets(batch) for batch in batches]
         total = sum_over_ranks(self.fabric, sum(counts))
         for place, (batch, count) in enumerate(zip(batches, counts, strict=True), start=1):
-            weight = count / total * self.fabric.world_size  # ranks' gradients are averaged, not summed
+            weight = (
+                count / max(total, 1) * self.fabric.world_size
+            )  # ranks' gradients are averaged, not summed
             with self.fabric.no_backward_sync(self.objective, enabled=place < len(batches)):
                 loss = self.objective(Sealed(batch.to(self.fabric.device)))
                 self.fabric.backward(loss.total * weight)
@@ -142,7 +145,7 @@ class Training:
             with random_state.left_alone(), torch.no_grad():
                 try:
                     figures = dict(self.validate(self.model, self.stop.watch))
-                except Interrupted:
+                except CutShortError:
                     figures = None
         figures = self.fabric.broadcast(figures)
         if figures is None:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from features.codes import FIRST_INDEX
 from training.batch import Batch
 from training.model import Loss, Model
 
@@ -47,16 +48,12 @@ def objective(model: nn.Module, compiled: bool) -> nn.Module:
 
 
 def targets(batch: Batch) -> int:
-    """How many targets the mean of a batch's loss is over; ValueError where there is none to take it of."""
+    """How many targets the mean of a batch's loss is over: those with a trained item."""
     if batch.groups is not None:
-        count = int(batch.groups.mask.sum())
-    elif batch.samples is not None:
-        count = len(batch.samples.row)
-    else:
-        count = int(batch.rows.loss_mask.sum())
-    if count == 0:
-        raise ValueError("a batch without targets; a loader must leave it out")
-    return count
+        return int(batch.groups.mask.sum())
+    if batch.samples is not None:
+        return int((batch.samples.item >= FIRST_INDEX).sum())
+    return int((batch.rows.loss_mask & (batch.rows.item >= FIRST_INDEX)).sum())
 
 
 def as_model(module: nn.Module) -> Model:

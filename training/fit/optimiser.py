@@ -15,7 +15,8 @@ def adamw(model: nn.Module, weight_decay: float, betas: tuple[float, float]) -> 
     are included; AdamW skips what has no gradient.
     """
     tables = {id(weight) for weight in _embedding_tables(model)}
-    decayed, spared = [], []
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for weight in model.parameters():
         (decayed if weight.ndim >= 2 and id(weight) not in tables else spared).append(weight)
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]

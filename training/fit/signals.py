@@ -11,7 +11,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-class Interrupted(Exception):
+class CutShortError(Exception):
     """Raised where a signal cuts a validation short."""
 
 
@@ -27,10 +27,10 @@ class Stop:
         return self.signal_number != 0
 
     def watch(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, until a signal comes; then Interrupted."""
+        """The items, until a signal comes; then CutShortError."""
         for item in items:
             if self.asked:
-                raise Interrupted
+                raise CutShortError
             yield item
 
 

@@ -1,5 +1,6 @@
 """Early stopping on what validation measures."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -29,7 +30,7 @@ class Stopper:
 
     def after(self, value: float, step: int) -> Self:
         """The state after a validation at ``step``; a NaN is never better."""
-        if (self.best is None and value == value) or self.improves(value):
+        if (self.best is None and not math.isnan(value)) or self.improves(value):
             return replace(self, best=value, best_step=step, since=0)
         return replace(self, since=self.since + 1)
 

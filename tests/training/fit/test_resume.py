@@ -104,7 +104,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_passed_over(uninterrupted: tuple[ToyModel, Path], tmp_path: Path) -> None:
     loader, stop = _stopping_after(13)
     train(tmp_path, config(tmp_path), loader=loader, stop=stop)
-    older, newest = files(RunFolder(tmp_path).checkpoints)
+    _, newest = files(RunFolder(tmp_path).checkpoints)
     newest.write_bytes(newest.read_bytes()[:1000])
     found, faults = load_newest(RunFolder(tmp_path).checkpoints)
     assert found is not None
@@ -115,7 +115,7 @@ def test_a_damaged_checkpoint_is_passed_over(uninterrupted: tuple[ToyModel, Path
     assert same_weights(model, uninterrupted[0])
     for path in files(RunFolder(tmp_path).checkpoints):
         path.write_bytes(b"nothing")
-    with pytest.raises(DataError, match="cannot be read as a checkpoint.*start over"):
+    with pytest.raises(DataError, match=r"cannot be read as a checkpoint.*start over"):
         train(tmp_path, config(tmp_path))
 
 

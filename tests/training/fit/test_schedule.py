@@ -1,5 +1,7 @@
 """The rate's schedule, against PyTorch's own."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
@@ -23,7 +25,7 @@ def test_one_cycle_is_pytorchs(steps: int, warmup: float) -> None:
 def test_constant_rises_and_stays() -> None:
     rates = [learning_rate(step, 100, 1.0, 0.1, "constant") for step in range(100)]
     assert rates[0] == pytest.approx(1 / 25)
-    assert all(a < b for a, b in zip(rates[:9], rates[1:10], strict=True))
+    assert all(a < b for a, b in pairwise(rates[:10]))
     assert set(rates[9:]) == {1.0}
 
 

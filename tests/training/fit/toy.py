@@ -159,7 +159,9 @@ def train(
     loader = loader or MemoryLoader(rows(50, 1), 8)
     run = RunFolder(folder)
     run.begin("", {}, resume=True)
-    training = Training(fabric, model, loader, validate, own, run, stop or Stop())
+    training = Training(
+        fabric, model, loader=loader, validate=validate, config=own, folder=run, stop=stop or Stop()
+    )
     return training.run(), model
 
 
