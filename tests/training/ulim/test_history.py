@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from tests.training.ulim.cases import CATEGORIES, grouped, random_rows, rows_of
 from training.batch import all_targets, gap_code
+from training.groups import histories
 from training.models.ulim.history import (
     ages,
     at_places,
     distinct_categories,
-    latest,
-    next_of_category,
+    latest_events,
     ranks_in_category,
     ranks_of_places,
 )
@@ -33,7 +33,7 @@ def test_example_reads_as_the_definition() -> None:
         [4, 5, 0],
         [4, 5, 0],
     ]
-    assert latest(samples, 2).tolist() == [[-1, -1], [-1, 0], [-1, 0], [1, 2], [1, 2]]
+    assert latest_events(samples, 2).tolist() == [[-1, -1], [-1, 0], [-1, 0], [1, 2], [1, 2]]
     rank = ranks_in_category(rows, samples, torch.full((5, 1), 4), 64)
     assert rank[3, 0].tolist() == [2, 0, 1, 0, 0]
     assert ages(rows, samples)[3, 0].tolist() == [1 + int(gap_code(torch.tensor(20))), 4, 4, 0, 0]
@@ -49,8 +49,11 @@ def test_batch_groups_and_device_functions_agree(seed: int) -> None:
     if len(samples.row) == 0:
         return
     assert torch.equal(distinct_categories(rows, samples, 32), groups.pointer_category)
-    assert torch.equal(latest(samples, 100), groups.short_pos.long())
+    assert torch.equal(latest_events(samples, 100), groups.short_pos.long())
     size = len(samples.row) // len(groups.category)
+    loaded = histories(rows, samples, groups.category.repeat_interleave(size).long())
+    held = (groups.long_pos, groups.short_pos, groups.pointer_category)
+    assert all(torch.equal(*pair) for pair in zip(loaded, held, strict=True))
     rank = ranks_in_category(rows, samples, groups.category.repeat_interleave(size)[:, None], 64)[:, 0]
     by_place = torch.zeros(len(rank), rows.item.shape[1] + 1, dtype=torch.int64)
     pos = torch.where(groups.long_pos >= 0, groups.long_pos, rows.item.shape[1]).long()
@@ -71,10 +74,6 @@ def test_unknown_categories_are_none() -> None:
     samples = all_targets(rows)
     assert not ranks_in_category(rows, samples, torch.tensor([[0, 1]] * 3), 64).any()
     assert not distinct_categories(rows, samples, 4).any()
-
-
-def test_next_of_category() -> None:
-    assert next_of_category(torch.tensor([[5, 6, 5, 5, 6]])).tolist() == [[2, 4, 3, 5, 5]]
 
 
 def test_more_pointers_than_places_and_fewer() -> None:

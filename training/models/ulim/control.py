@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from training.batch import GAP_CODES, Batch, Rows, Samples, all_targets
+from training.groups import SHORT
 from training.layers.embed import EventEmbedding, Sizes
 from training.layers.encoder import Shape
 from training.layers.objective import hide_untrained, mean_where, next_item_nll, trained_items
 from training.model import Loss
 from training.models.ulim.encoders import ShortTerm, TargetAttention
-from training.models.ulim.history import ages, at_places, latest
-from training.models.ulim.model import SHORT
+from training.models.ulim.history import ages, at_places, latest_events
 
 
 class GlobalRetrieval(nn.Module):
@@ -34,7 +34,7 @@ class GlobalRetrieval(nn.Module):
     def states(self, rows: Rows, samples: Samples) -> Tensor:
         """(N, d) vectors of the users."""
         events = self.events(rows)
-        pos = latest(samples, SHORT)
+        pos = latest_events(samples, SHORT)
         recent = at_places(events, samples.row, pos)
         short = self.short(recent, pos >= 0, samples.query_gap, samples.new_session)
         out: Tensor = self.history(short, events[samples.row], ages(rows, samples))[:, 0]

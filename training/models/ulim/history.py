@@ -1,14 +1,16 @@
 """What a sample's visible events say about categories: places, ranks and distinct keys, on the device.
 
-The same semantics as ``features.strands`` for the family ``category``, on left-aligned rows: a sample
-sees the places ``[0, end)``; codes below ``FIRST_INDEX`` name no category. All shapes are static.
+The semantics are those of the strands of ``category``: a sample sees the places ``[0, end)``; codes below
+``FIRST_INDEX`` name no category. A batch of groups brings the same for its own category (``Groups``);
+here any categories can be asked for. All shapes are static.
 """
 
 import torch
 from torch import Tensor
 
-from features.codes import FIRST_INDEX, NO_POSITION
+from features.codes import FIRST_INDEX, NO_POSITION, PADDING
 from training.batch import Rows, Samples, gap_code
+from training.strands import latest, link
 
 
 def visible(rows: Rows, samples: Samples) -> Tensor:
@@ -17,7 +19,7 @@ def visible(rows: Rows, samples: Samples) -> Tensor:
     return places < samples.end[:, None]
 
 
-def latest(samples: Samples, length: int) -> Tensor:
+def latest_events(samples: Samples, length: int) -> Tensor:
     """(N, length) int64 places of the last visible events, ascending, right-aligned, -1 where empty."""
     places = samples.end[:, None].long() + torch.arange(-length, 0, device=samples.end.device)
     return places.clamp(min=NO_POSITION)
@@ -49,24 +51,11 @@ def ranks_of_places(pos: Tensor) -> Tensor:
 
 def distinct_categories(rows: Rows, samples: Samples, most: int) -> Tensor:
     """(N, most) int32 distinct visible categories, newest first, 0 where there are fewer."""
-    category = rows.category
-    newest = next_of_category(category)[samples.row] >= samples.end[:, None]
-    newest &= visible(rows, samples) & (category[samples.row] >= FIRST_INDEX)
-    places = torch.arange(category.shape[1], device=category.device)
-    ranked = torch.where(newest, places, NO_POSITION).sort(dim=1, descending=True).values[:, :most]
-    found = category[samples.row[:, None], ranked.clamp(min=0)] * (ranked >= 0)
-    return torch.nn.functional.pad(found, (0, most - found.shape[1])).to(torch.int32)
-
-
-def next_of_category(category: Tensor) -> Tensor:
-    """(B, L) int64 place of the next event with an equal category, L where there is none."""
-    length = category.shape[1]
-    order = category.argsort(dim=1, stable=True)
-    ranked = category.gather(1, order)
-    following = torch.full_like(order, length)
-    same = ranked[:, 1:] == ranked[:, :-1]
-    following[:, :-1] = torch.where(same, order[:, 1:], length)
-    return torch.empty_like(order).scatter(1, order, following)
+    category = rows.category[samples.row]  # (N, L)
+    newest = link(rows.category).following[samples.row] >= samples.end[:, None]
+    newest &= visible(rows, samples) & (category >= FIRST_INDEX)
+    last = latest(newest, most)
+    return torch.where(last >= 0, category.gather(1, last.clamp(min=0)), PADDING).to(torch.int32)
 
 
 def at_places(values: Tensor, row: Tensor, pos: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch.nn.functional import log_softmax
 
 from features.codes import FIRST_INDEX
 from training.batch import Batch, Groups, Rows, Samples
+from training.groups import LONG, SHORT
 from training.layers.embed import EventEmbedding, Sizes
 from training.layers.encoder import Shape
 from training.layers.objective import hide_untrained, mean_where, next_item_nll, trained_items
@@ -21,15 +22,9 @@ from training.losses import HIDDEN, full_log_probs
 from training.model import Loss
 from training.models.ulim.catalogue import CatalogueByCategory, by_category
 from training.models.ulim.encoders import ShortTerm, TargetAttention
-from training.models.ulim.history import at_places, latest, ranks_in_category, ranks_of_places
+from training.models.ulim.history import at_places, latest_events, ranks_in_category, ranks_of_places
 from training.models.ulim.loss import in_category_softmax
 from training.models.ulim.pgin import Pgin
-
-SHORT = 100
-"""Latest events that the short-term encoder reads (PAPERS.md [D])."""
-
-LONG = 64
-"""Latest events of a category that its long-term vector reads (our choice)."""
 
 SHORT_SHARE = 0.5
 """Share of the short-term vector in the catalogue's scores, as in the cascade's candidates (our choice)."""
@@ -77,7 +72,7 @@ class Ulim(nn.Module):
     def interests(self, rows: Rows, samples: Samples, category: Tensor) -> Interests:
         """Short-term vectors, and long-term ones for ``category`` (N, K)."""
         events = self.events(rows)  # (B, L, d)
-        short = self._short(events, samples, latest(samples, SHORT))
+        short = self._short(events, samples, latest_events(samples, SHORT))
         rank = ranks_in_category(rows, samples, category, LONG)  # (N, K, L)
         long = self.long(short, events[samples.row], rank)
         return Interests(short, long, (rank > 0).any(-1))

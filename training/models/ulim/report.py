@@ -83,7 +83,7 @@ def _hits_of_part(
 ) -> dict[str, NDArray[np.generic]]:
     asked = without_answers(samples)
     category, log_prob = model.categories(rows, asked, max(plan.categories for plan in plans))
-    own = samples.category[:, None].long()  # the ceiling's oracle, asked of the same vectors
+    own = model.catalogue.item_category[samples.item.long()][:, None].long()  # the ceiling's oracle
     interests = model.interests(rows, asked, torch.cat([category, own], dim=1))
     short, long = _floats(interests.short), _floats(interests.long)
     probability = log_prob.double().exp().cpu().numpy()
