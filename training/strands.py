@@ -31,8 +31,8 @@ class Strands(NamedTuple):
     mask: Tensor  # (N, S, T) bool: there is an event
 
 
-class _Links(NamedTuple):
-    """Events of B rows linked by key; (B, L) int64."""
+class Links(NamedTuple):
+    """Events of B rows linked by key; all (B, L) int64."""
 
     order: Tensor  # places by (key, place)
     slot: Tensor  # where a place stands in order
@@ -51,13 +51,13 @@ def strands(rows: Rows, row: Tensor, end: Tensor, family: FamilySpec) -> Strands
         pos = (end[:, None] + torch.arange(-family.length, 0, device=end.device)).clamp(min=NO_POSITION)
         return _found(pos[:, None], (end > 0)[:, None])
     key = getattr(rows, KEYS[family.name])
-    links = _link(key)
+    links = link(key)
     places = torch.arange(key.shape[1], device=key.device)
     if family.name == "theme":
         return _theme(rows, row, end, family, links)
     newest = (places < end[:, None]) & (links.following[row] >= end[:, None])  # (N, L)
     newest &= key[row] >= family.min_key
-    last = _latest(newest, family.strands)
+    last = latest(newest, family.strands)
     pos = _places(links, row, last, family.length)
     return _found(pos, torch.where(last >= 0, key[row[:, None], last.clamp(min=0)], PADDING))
 
@@ -88,32 +88,7 @@ def session_starts(session: Tensor) -> Tensor:
     return torch.where(begins, places, 0).cummax(dim=1).values
 
 
-def _theme(rows: Rows, row: Tensor, end: Tensor, family: FamilySpec, links: _Links) -> Strands:
-    """Closed sessions by their final theme, behind the open session by its running theme."""
-    final = rows.session_theme[row]  # (N, L)
-    places = torch.arange(final.shape[1], device=final.device)
-    before = (end - 1).clamp(min=0)
-    opened = session_starts(rows.session)[row, before]  # (N,)
-    running = rows.theme[row, before]
-    own = (running >= FIRST_INDEX) & (end > 0)
-
-    newest = (places < opened[:, None]) & (links.following[row] >= opened[:, None]) & (end > 0)[:, None]
-    newest &= final >= FIRST_INDEX
-    running_theme = (final == running[:, None]) & own[:, None]
-    others = _latest(newest & ~running_theme, family.strands)  # (N, S)
-    closed = _latest(newest & running_theme, 1)  # (N, 1)
-    last = torch.where(own[:, None], torch.cat([closed, others[:, :-1]], dim=1), others)
-    key = torch.where(last >= 0, final.gather(1, last.clamp(min=0)), PADDING)
-    key[:, :1] = torch.where(own, running, key[:, 0])[:, None]
-
-    taken = pad(torch.where(own, end - opened, 0)[:, None], (0, family.strands - 1))  # (N, S) open events
-    pos = _places(links, row, last, family.length, taken)
-    step = torch.arange(family.length - 1, -1, -1, device=end.device)  # (T,) 0 is the newest
-    pos = torch.where(step < taken[..., None], (end[:, None] - 1 - step)[:, None], pos)
-    return _found(pos, key)
-
-
-def _link(key: Tensor) -> _Links:
+def link(key: Tensor) -> Links:
     """Link the events of every row by key."""
     length = key.shape[1]
     places = torch.arange(length, device=key.device)
@@ -125,10 +100,10 @@ def _link(key: Tensor) -> _Links:
         torch.empty_like(order).scatter(1, order, values)
         for values in (places.expand_as(order), places - first, following)
     )
-    return _Links(order, slot, rank, after)
+    return Links(order, slot, rank, after)
 
 
-def _latest(mask: Tensor, count: int) -> Tensor:
+def latest(mask: Tensor, count: int) -> Tensor:
     """(N, count) int64: the last true places of ``mask`` (N, L), latest first, -1 where there are fewer."""
     places = torch.arange(mask.shape[1], device=mask.device)
     here = min(count, mask.shape[1])
@@ -136,7 +111,32 @@ def _latest(mask: Tensor, count: int) -> Tensor:
     return pad(found, (0, count - here), value=NO_POSITION)
 
 
-def _places(links: _Links, row: Tensor, last: Tensor, length: int, taken: Tensor | None = None) -> Tensor:
+def _theme(rows: Rows, row: Tensor, end: Tensor, family: FamilySpec, links: Links) -> Strands:
+    """Closed sessions by their final theme, behind the open session by its running theme."""
+    final = rows.session_theme[row]  # (N, L)
+    places = torch.arange(final.shape[1], device=final.device)
+    before = (end - 1).clamp(min=0)
+    opened = session_starts(rows.session)[row, before]  # (N,)
+    running = rows.theme[row, before]
+    own = (running >= FIRST_INDEX) & (end > 0)
+
+    newest = (places < opened[:, None]) & (links.following[row] >= opened[:, None]) & (end > 0)[:, None]
+    newest &= final >= FIRST_INDEX
+    running_theme = (final == running[:, None]) & own[:, None]
+    others = latest(newest & ~running_theme, family.strands)  # (N, S)
+    closed = latest(newest & running_theme, 1)  # (N, 1)
+    last = torch.where(own[:, None], torch.cat([closed, others[:, :-1]], dim=1), others)
+    key = torch.where(last >= 0, final.gather(1, last.clamp(min=0)), PADDING)
+    key[:, :1] = torch.where(own, running, key[:, 0])[:, None]
+
+    taken = pad(torch.where(own, end - opened, 0)[:, None], (0, family.strands - 1))  # (N, S) open events
+    pos = _places(links, row, last, family.length, taken)
+    step = torch.arange(family.length - 1, -1, -1, device=end.device)  # (T,) 0 is the newest
+    pos = torch.where(step < taken[..., None], (end[:, None] - 1 - step)[:, None], pos)
+    return _found(pos, key)
+
+
+def _places(links: Links, row: Tensor, last: Tensor, length: int, taken: Tensor | None = None) -> Tensor:
     """(N, S, T) places of ``last`` (N, S) and before it with its key, to the left of ``taken`` (N, S)."""
     back = torch.arange(length - 1, -1, -1, device=last.device).expand(*last.shape, -1)
     if taken is not None:
