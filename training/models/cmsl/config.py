@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from training.models.cmsl.attention import Form
 
-
 SIZES = ("dim", "strands", "tokens", "intents", "blocks", "heads", "strand_heads", "dim_head", "hidden")
 
 
