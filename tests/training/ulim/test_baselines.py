@@ -79,7 +79,7 @@ def test_half_life_is_chosen_by_hits() -> None:
 def test_evidence_of_the_example() -> None:
     rows = rows_of(EXAMPLE)
     last = all_targets(rows).map(lambda tensor: tensor[-1:])
-    found = category_evidence(rows, last, torch.tensor([[5, 3, 6, 0]]))
+    found = category_evidence(rows, last, torch.tensor([[5, 3, 6, 0]]), CATEGORIES)
     assert found.shape == (1, 4, FEATURES)
     assert not found[0, 2:].any()  # not seen, and no category
     hour = math.log(2 ** (-400 / HALF_LIVES[0]) + 2 ** (-100 / HALF_LIVES[0]))

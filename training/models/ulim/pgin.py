@@ -75,7 +75,7 @@ class Pgin(nn.Module):
     def distributions(self, rows: Rows, samples: Samples, pointer: Tensor) -> Distributions:
         """Both distributions and the switch for a pointer sequence ``pointer`` (N, J), J at most 32."""
         state = self._state(rows, samples)  # (N, dim)
-        evidence = category_evidence(rows, samples, pointer)  # (N, J, FEATURES)
+        evidence = category_evidence(rows, samples, pointer, self.size)  # (N, J, FEATURES)
         places = self.place.weight[: pointer.shape[1]]
         named = self.category(pointer) + places + self.evidence(evidence)  # (N, J, dim)
         asked = state[:, None].expand_as(named)
