@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from training.evaluate.report import Contrast, label, spread
 
-COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
-"""Okabe and Ito's palette, told apart by people who see fewer colours; markers differ as well."""
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#5D3A9B")
+"""Okabe and Ito's palette and a violet, for readers who tell fewer colours apart; markers differ too."""
 
 MARKERS: Final = ("o", "s", "D", "^", "v", "P", "X", "*")
 INK, FAINT = "#333333", "#DDDDDD"
@@ -34,8 +34,8 @@ def plot_slices(
     found = spread(table, data, metric, slices)
     models = list(found.index.get_level_values("model").unique())
     present = [name for name in slices if name in found.index.get_level_values("slice")]
-    # 0.2 inches a dot keeps neighbours apart, whatever their number.
-    figure = Figure(figsize=(8, 1.6 + len(present) * (0.25 + 0.2 * len(models))), layout="constrained")
+    # 0.14 inches a dot keeps neighbours apart, whatever their number.
+    figure = Figure(figsize=(8, 1.3 + len(present) * (0.2 + 0.14 * len(models))), layout="constrained")
     axes = figure.subplots()
     offsets = np.linspace(-0.36, 0.36, len(models)) if len(models) > 1 else np.zeros(1)
     for number, model in enumerate(models):
@@ -58,7 +58,7 @@ def plot_slices(
     for edge in np.arange(len(present) - 1) + 0.5:
         axes.axhline(edge, color=FAINT, linewidth=0.8)
     seeds = found["seeds"]
-    axes.set_xlabel(f"{_name(metric)}, mean ± std over {_range(seeds.min(), seeds.max())}")
+    axes.set_xlabel(f"{_name(metric)}, mean ± std over {_range(int(seeds.min()), int(seeds.max()))}")
     axes.set_title(title or f"{_name(metric)} on {data}", loc="left", color=INK)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     _finish(axes)

@@ -71,8 +71,8 @@ class SessionFacts:
         parts = [_sessions(batch) for batch in batches]
         if not parts:
             raise ValueError("no batch to take sessions from")
-        user, ordinal, theme, as_of = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.lexsort((as_of, ordinal, user))
+        user, ordinal, theme, as_of, held = (np.concatenate(column) for column in zip(*parts, strict=True))
+        order = np.lexsort((held, as_of, ordinal, user))
         user, ordinal, theme = user[order], ordinal[order], theme[order]
         last = np.ones(len(user), dtype=bool)
         last[:-1] = (user[1:] != user[:-1]) | (ordinal[1:] != ordinal[:-1])
@@ -96,15 +96,19 @@ class SessionFacts:
         return found
 
 
-def _sessions(batch: Batch) -> tuple[Ints, Ints, Ints, Ints]:
-    """User, ordinal, theme and the row's last time of every session in the rows."""
+def _sessions(batch: Batch) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+    """User, ordinal, theme, the row's last time and the session's events in it, of every session in the rows.
+
+    The number of events tells rows apart that end in the same second.
+    """
     rows = batch.rows.to("cpu")
     session, length = rows.session.numpy(), rows.length.numpy()
     row, place = np.nonzero(np.arange(session.shape[1])[None] < length[:, None])
     ordinal = session[row, place]
     last = np.ones(len(row), dtype=bool)  # the last place of each session
     last[:-1] = (row[1:] != row[:-1]) | (ordinal[1:] != ordinal[:-1])
+    held = np.diff(np.flatnonzero(last), prepend=-1)
     row, place = row[last], place[last]
     as_of = rows.ts.numpy()[row, length[row].astype(np.int64) - 1]
     theme = rows.session_theme.numpy()[row, place]
-    return rows.user_id.numpy()[row], ordinal[last].astype(np.int64), theme.astype(np.int64), as_of
+    return rows.user_id.numpy()[row], ordinal[last].astype(np.int64), theme.astype(np.int64), as_of, held
