@@ -61,6 +61,11 @@ class EventEmbedding(nn.Module):
         out: Tensor = self.dropout(self.norm(summed))
         return out
 
+    def candidates(self, item: Tensor, category: Tensor) -> Tensor:
+        """(..., dim) of items that have not happened: ``item`` and ``category`` (...), no type, no mode."""
+        out: Tensor = self.norm(self.item(item) + self.category(category))
+        return out
+
     def item_vectors(self) -> Tensor:
         """(V, dim) item embeddings, which are the output table as well."""
         return self.item.weight

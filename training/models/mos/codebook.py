@@ -60,10 +60,13 @@ class Codebook(nn.Module):
     def revive(self, z: Tensor, where: Tensor, after: int) -> None:
         """Put codes idle for ``after`` updates or more onto vectors of ``z`` (M, d) drawn ``where`` (M,).
 
-        Where several processes train, the first one draws. Nothing changes where no vector is offered.
+        Vectors far from their code are drawn first (k-means++'s squared distance; our choice). Where
+        several processes train, the first one draws. Nothing changes where no vector is offered.
         """
         dead = (self.idle >= after) & where.any()
-        drawn = torch.multinomial(where.float() + (~where.any()), self.codes, replacement=True)
+        nearest = (z.float() @ self.vectors().T).amax(dim=-1)
+        weight = ((1 - nearest).clamp(min=1e-6) ** 2) * where  # (M,)
+        drawn = torch.multinomial(weight + (~where.any()), self.codes, replacement=True)
         fresh = z[drawn].float()
         if distributed.is_available() and distributed.is_initialized():
             packed = torch.cat([fresh, dead[:, None].float()], dim=1)

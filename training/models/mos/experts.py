@@ -8,12 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from features.spec import FamilySpec
 from training.batch import Rows, Samples
 from training.layers.embed import INIT_STD
 from training.layers.encoder import SequenceEncoder
+from training.layers.gather import gather_events, recent_places
 from training.layers.query import QueryHead, read_states
-from training.models.mos.router import Keys
-from training.models.mos.strands import recent_strands, strand_places, theme_mask, window_mask
+from training.strands import Strands, strands, theme_mask
 
 GLOBAL, WINDOW, FIRST_STRAND = 0, 1, 2
 """Places of the experts: the whole sequence, the window, then the strands, newest first."""
@@ -24,7 +25,7 @@ class ExpertStates(NamedTuple):
 
     states: Tensor  # (N, E, d)
     present: Tensor  # (N, E) bool; the global and the window expert always are
-    key: Tensor  # (N, S) int64 keys of the strands, 0 where there is none
+    key: Tensor  # (N, S) int32 keys of the strands, 0 where there is none
 
 
 class Experts(nn.Module):
@@ -39,33 +40,37 @@ class Experts(nn.Module):
         self.start = nn.Parameter(torch.randn(dim) * INIT_STD)
         self.kind = nn.Parameter(torch.randn(3, dim) * INIT_STD)  # tells the encoder's three uses apart
 
-    def forward(self, x: Tensor, rows: Rows, keys: Keys, samples: Samples) -> ExpertStates:
-        """From event embeddings ``x`` (B, L, d): every place is encoded once under each of three masks."""
-        window = window_mask(x.shape[1], self.window, x.device).expand(len(x), -1, -1)
-        masks = torch.cat([window, theme_mask(rows.session, keys)])  # (2B, L, L)
-        narrow = self.encoder(torch.cat([x, x]), masks)
-        in_window, in_theme = narrow.chunk(2)
-        row, end = samples.row.long(), samples.end
-        strands = recent_strands(rows.session, keys, row, end, self.strands)
-        of_strands = in_theme[row[:, None], strands.last.clamp(min=0)]  # (N, S, d)
-        whole = [read_states(states, self.start, row, end) for states in (self.encoder(x), in_window)]
-        return self._heads(torch.stack(whole, dim=1), of_strands, strands.key, samples)
+    def forward(self, x: Tensor, tagged: Rows, samples: Samples) -> ExpertStates:
+        """From event embeddings ``x`` (B, L, d): every place is encoded once under each of three masks.
 
-    def packed(self, x: Tensor, rows: Rows, keys: Keys, samples: Samples, length: int) -> ExpertStates:
+        ``tagged`` are the rows with the router's themes.
+        """
+        window = window_mask(x.shape[1], self.window, x.device).expand(len(x), -1, -1)
+        masks = torch.cat([window, theme_mask(tagged)])  # (2B, L, L)
+        in_window, in_theme = self.encoder(torch.cat([x, x]), masks).chunk(2)
+        row, end = samples.row, samples.end
+        found = self._strands(tagged, samples, 1)
+        of_strands = in_theme[row.long()[:, None], found.pos[..., -1].clamp(min=0)]  # (N, S, d)
+        whole = [read_states(states, self.start, row, end) for states in (self.encoder(x), in_window)]
+        return self._heads(torch.stack(whole, dim=1), of_strands, found.key, samples)
+
+    def packed(self, x: Tensor, tagged: Rows, samples: Samples, length: int) -> ExpertStates:
         """The same for few targets: window and strands are gathered to their last ``length`` (T) events.
 
-        Costs L + window + S · T encoded events a target. It departs from ``forward`` where a strand is
-        longer than T, and where a session's running key was another than its final one.
+        Costs L + window + S · T encoded events a target. It departs from ``forward`` where more events
+        than the window or T stand in the row, and where a session's running theme was not its final one.
         """
-        row, end = samples.row.long(), samples.end
-        strands = recent_strands(rows.session, keys, row, end, self.strands)
-        places = strand_places(rows.session, keys, row, end, strands, length)  # (N, S, T)
-        of_strands = self._last(x, row, places)
+        row, end = samples.row, samples.end
+        found = self._strands(tagged, samples, length)
+        of_strands = self._last(x, row, found.pos)
         recent = self._last(x, row, recent_places(end, self.window)[:, None])
         whole = self._last(x, row, recent_places(end, x.shape[1])[:, None])
         absent = (end == 0)[:, None, None]
         both = torch.where(absent, self.start.to(x.dtype), torch.cat([whole, recent], dim=1))
-        return self._heads(both, of_strands, strands.key, samples)
+        return self._heads(both, of_strands, found.key, samples)
+
+    def _strands(self, tagged: Rows, samples: Samples, length: int) -> Strands:
+        return strands(tagged, samples.row, samples.end, FamilySpec("theme", self.strands, length))
 
     def _last(self, x: Tensor, row: Tensor, places: Tensor) -> Tensor:
         """Last states (N, S, d) of strands at right-aligned ``places`` (N, S, T) of rows ``row`` (N,)."""
@@ -82,16 +87,8 @@ class Experts(nn.Module):
         return ExpertStates(states, torch.cat([torch.ones_like(key[:, :2]), key], dim=1) > 0, key)
 
 
-def recent_places(end: Tensor, length: int) -> Tensor:
-    """(N, T) int64: the last ``length`` (T) places before ``end`` (N,), ascending, -1 where fewer.
-
-    >>> recent_places(torch.tensor([0, 2, 5]), 3).tolist()
-    [[-1, -1, -1], [-1, 0, 1], [2, 3, 4]]
-    """
-    return (end.long()[:, None] + torch.arange(-length, 0, device=end.device)).clamp(min=-1)
-
-
-def gather_events(x: Tensor, row: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Events (N, ..., d) of ``x`` (B, L, d) at ``places`` (N, ...) of ``row`` (N,); and which are there."""
-    row = row.view(-1, *[1] * (places.dim() - 1))
-    return x[row, places.clamp(min=0)], places >= 0
+def window_mask(length: int, window: int, device: torch.device) -> Tensor:
+    """(1, L, L) bool: the last ``window`` places, the query's own included."""
+    places = torch.arange(length, device=device)
+    back = places[:, None] - places
+    return ((back >= 0) & (back < window))[None]

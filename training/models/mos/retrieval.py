@@ -12,15 +12,16 @@ from training.layers.query import QueryHead
 from training.model import Loss
 from training.models.mos.experts import FIRST_STRAND, Experts, ExpertStates
 from training.models.mos.fusion import Fusion, Gate, fuse
-from training.models.mos.router import Keys, Router
+from training.models.mos.router import Router
 from training.models.mos.stages import Stage, Stages
 
 
 class MoS(nn.Module):
     """Mixture of Sequence over any backbone; ``encoder`` replaces the one that ``shape`` describes.
 
-    ``codes`` (K) must cover the pipeline's themes; ``strands`` (S) themes and a ``window`` of events are
-    mixed with the global state; ``strand_weight`` is that of the strands' own loss.
+    ``codes`` (K) must cover the pipeline's themes; further ones split themes up, which costs returns their
+    strand. ``strands`` (S) themes and a ``window`` of events are mixed with the global state, and
+    ``strand_weight`` is that of the strands' own loss.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class MoS(nn.Module):
         shape: Shape | None = None,
         encoder: SequenceEncoder | None = None,
         *,
-        codes: int = 16,
+        codes: int,
         strands: int = 4,
         window: int = 32,
         fusion: Fusion = "mixture",
@@ -52,18 +53,18 @@ class MoS(nn.Module):
 
     def training_loss(self, batch: Batch) -> Loss:
         """Cross-entropy of the mixture + ``strand_weight`` · that of the strand the target falls in."""
-        rows, samples, items = batch.rows, all_targets(batch.rows), self.embed.item_vectors()
-        keys = self.router.keys(rows, items)
-        found = self.experts(self.embed(rows), rows, keys, samples)
+        samples, items = all_targets(batch.rows), self.embed.item_vectors()
+        tagged = self.router.tagged(batch.rows, items)
+        found = self.experts(self.embed(tagged), tagged, samples)
         log_gates = self.gate(found)
         nll, expert_nll = next_item_nll(found.states, log_gates, items, samples, batch.shared)
         if self.fusion == "vector":
             nll, _ = next_item_nll(*fuse("vector", found.states, log_gates), items, samples, batch.shared)
         known = trained_items(samples)
         next_item = mean_where(nll, known)
-        in_strand = mean_where(*strand_nll(expert_nll, found, keys, samples, known))
+        in_strand = mean_where(*strand_nll(expert_nll, found, tagged, samples, known))
         if self.training:
-            self.router.learn(rows, keys, items)
+            self.router.learn(tagged, items)
         weight = 0.0 if self.router.stage == Stage.GATE else self.strand_weight
         parts = {"next_item": next_item.detach(), "strand": in_strand.detach()}
         return Loss(next_item + weight * in_strand, parts)
@@ -86,10 +87,17 @@ class MoS(nn.Module):
         states, log_gates = self._scoring(rows, samples)
         return states, log_gates.exp()
 
+    def packed_vectors(self, rows: Rows, samples: Samples, length: int) -> tuple[Tensor, Tensor]:
+        """``retrieval_vectors`` from packed strands of ``length`` (T) events: few FLOPs for few samples."""
+        tagged = self.router.tagged(rows, self.embed.item_vectors())
+        found = self.experts.packed(self.embed(tagged), tagged, samples, length)
+        states, log_gates = fuse(self.fusion, found.states, self.gate(found))
+        return states, log_gates.exp()
+
     def found(self, rows: Rows, samples: Samples) -> ExpertStates:
         """What each expert says of the samples."""
-        keys = self.router.keys(rows, self.embed.item_vectors())
-        states: ExpertStates = self.experts(self.embed(rows), rows, keys, samples)
+        tagged = self.router.tagged(rows, self.embed.item_vectors())
+        states: ExpertStates = self.experts(self.embed(tagged), tagged, samples)
         return states
 
     def _scoring(self, rows: Rows, samples: Samples) -> tuple[Tensor, Tensor]:
@@ -98,14 +106,14 @@ class MoS(nn.Module):
 
 
 def strand_nll(
-    expert_nll: Tensor, found: ExpertStates, keys: Keys, samples: Samples, known: Tensor
+    expert_nll: Tensor, found: ExpertStates, tagged: Rows, samples: Samples, known: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Loss (N,) of the strand that each target's session joins, and for which targets there is one.
 
     A strand is asked for the next item *of its theme*: only targets whose session has its key count. The
-    final key of the target's session is a label here, never an input.
+    final theme of the target's session is a label here, never an input.
     """
-    wanted = keys.final[samples.row, samples.place.long()]
+    wanted = tagged.session_theme[samples.row.long(), samples.place.long()]
     match = (found.key == wanted[:, None]) & (wanted >= FIRST_INDEX)[:, None]  # (N, S), at most one true
     nll = torch.where(match, expert_nll[:, FIRST_STRAND:], 0).sum(dim=1)
     return nll, match.any(dim=1) & known

@@ -1,6 +1,6 @@
-"""The theme-aware router: which strand each session belongs to, event by event."""
+"""The theme-aware router: which theme each session has, event by event."""
 
-from typing import NamedTuple
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -8,20 +8,9 @@ from torch.nn.functional import normalize
 
 from features.codes import FIRST_INDEX, NO_THEME, PADDING
 from training.batch import Rows
-from training.layers.embed import session_opens
 from training.models.mos.codebook import Codebook
 from training.models.mos.stages import Stage
-
-
-class Keys(NamedTuple):
-    """Strand key of each event, as theme codes: 0 padding, 1 none, 2 and up themes; (B, L) int64.
-
-    ``final`` of the session that holds a prefix's last event tells what came after the prefix: there
-    ``running`` counts, for all of its visible events.
-    """
-
-    running: Tensor
-    final: Tensor
+from training.strands import session_starts
 
 
 def session_ends(session: Tensor) -> Tensor:
@@ -41,15 +30,17 @@ def running_session_vectors(rows: Rows, items: Tensor) -> tuple[Tensor, Tensor]:
     known = rows.item >= FIRST_INDEX  # (B, L)
     vectors = torch.where(known[..., None], items.detach()[rows.item.long()].float(), 0)
     sums = torch.cat([vectors, known[..., None].float()], dim=-1).cumsum(dim=1)  # (B, L, d + 1)
-    places = torch.arange(rows.item.shape[1], device=sums.device)
-    opened = torch.where(session_opens(rows.session), places, 0).cummax(dim=1).values  # (B, L)
+    opened = session_starts(rows.session)  # (B, L)
     before = sums.gather(1, (opened - 1).clamp(min=0)[..., None].expand_as(sums))
     sums = sums - torch.where((opened > 0)[..., None], before, 0)
     return normalize(sums[..., :-1], dim=-1), sums[..., -1] > 0.5
 
 
 class Router(nn.Module):
-    """Themes of the pipeline first, then the nearest codes; a code's key is its index plus 2.
+    """Themes of the pipeline first, then the nearest codes; a code's theme is its index plus 2.
+
+    A session's final theme is that of its last event in the row; nothing before a target's session reads
+    what came after it, as with the pipeline's themes.
 
     The stage is kept with the weights, since a loaded model must route as it was trained to.
     """
@@ -68,26 +59,27 @@ class Router(nn.Module):
         """Take the stage from a state dict."""
         self.stage = Stage(int(state))
 
-    def keys(self, rows: Rows, items: Tensor) -> Keys:
-        """Strand keys of every event, given item vectors ``items`` (V, d)."""
+    def tagged(self, rows: Rows, items: Tensor) -> Rows:
+        """The rows with ``theme`` and ``session_theme`` as this router sees them, given ``items`` (V, d)."""
         if self.stage == Stage.THEMES:
             self._check(rows)
-            return Keys(rows.theme.long(), rows.session_theme.long())
+            return rows
         z, known = running_session_vectors(rows, items)
         running = torch.where(known, self.codebook.nearest(z) + FIRST_INDEX, NO_THEME)
-        running = torch.where(rows.session == PADDING, PADDING, running)
-        return Keys(running, running.gather(1, session_ends(rows.session)))
+        running = torch.where(rows.session == PADDING, PADDING, running).to(rows.theme.dtype)
+        return replace(rows, theme=running, session_theme=running.gather(1, session_ends(rows.session)))
 
     @torch.no_grad()
-    def learn(self, rows: Rows, keys: Keys, items: Tensor) -> None:
-        """Move the codes towards the sessions of a training batch, unless they are fixed by now."""
+    def learn(self, tagged: Rows, items: Tensor) -> None:
+        """Move the codes towards the sessions of a tagged training batch, unless they are fixed by now."""
         if self.stage == Stage.GATE:
             return
-        z, known = running_session_vectors(rows, items)
-        places = torch.arange(rows.item.shape[1], device=z.device)
-        closing = (session_ends(rows.session) == places) & known & (keys.final >= FIRST_INDEX)
+        z, known = running_session_vectors(tagged, items)
+        places = torch.arange(tagged.item.shape[1], device=z.device)
+        closing = (session_ends(tagged.session) == places) & known & (tagged.session_theme >= FIRST_INDEX)
         z, closing = z.flatten(0, 1), closing.flatten()
-        self.codebook.update(z, (keys.final.flatten() - FIRST_INDEX).clamp(min=0), closing)
+        code = (tagged.session_theme.flatten() - FIRST_INDEX).clamp(min=0)
+        self.codebook.update(z, code, closing)
         if self.stage == Stage.CODES:
             self.codebook.revive(z, closing, self.revive_after)
 

