@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -44,7 +45,7 @@ class Publication:
                 f"{', '.join(sorted(self.versions))}: rebuild with jobs/build_sequences.py"
             )
         delta = DeltaTable(f"{self.root}/{table}", version=self.versions[table])
-        files = [uri.removeprefix("file://") for uri in delta.file_uris()]
+        files = active_files(delta)
         if not files:
             raise DataError(f"{self.root}/{table} is empty at version {self.versions[table]}; rebuild it")
         return ds.dataset(files, format="parquet", partitioning=_HIVE).to_table(columns=columns)
@@ -59,6 +60,11 @@ class Publication:
                 f"{self.number}, not one; publish again with --fit refit"
             )
         return own[0]
+
+
+def active_files(delta: DeltaTable) -> list[str]:
+    """The version's Parquet files: URLs, or plain paths of a local table."""
+    return [uri if "://" in uri else unquote(uri) for uri in delta.file_uris()]
 
 
 def publications(root: str) -> list[Publication]:

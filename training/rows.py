@@ -29,7 +29,7 @@ def expand(
     are rows without a target. ``known_only`` leaves out targets whose item is unknown: they can't be
     learned, but they count in an evaluation. Rows keep the block's order.
     """
-    targets = _targets(block, vocabulary, split, known_only)
+    targets = kept_targets(block, vocabulary, split, known_only)
     windows = cut(targets, rule)
     padded = np.asarray(rule.lengths)[np.searchsorted(rule.lengths, windows.length)]
     return {
@@ -38,7 +38,8 @@ def expand(
     }
 
 
-def _targets(block: Block, vocabulary: TrainVocabulary, split: Split, known_only: bool) -> Targets:
+def kept_targets(block: Block, vocabulary: TrainVocabulary, split: Split, known_only: bool) -> Targets:
+    """The block's targets in the split, by place from the row's first event; see ``expand``."""
     row, slot = np.nonzero(block.target_pos >= 0)
     pos, read = block.target_pos[row, slot].astype(np.int64), block.read_pos[row, slot]
     ts = block.events["ts"][row, pos]

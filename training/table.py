@@ -11,7 +11,7 @@ from deltalake.exceptions import DeltaError
 
 from features.spec import SequenceSpec
 from training.errors import DataError
-from training.published import SEQUENCES, Publication, latest, publication_of
+from training.published import SEQUENCES, Publication, active_files, latest, publication_of
 
 BUCKET: Final = "length_bucket"
 """The partition column: rows of one bucket have arrays of one length."""
@@ -94,7 +94,7 @@ def _open(path: str, version: int, spec: SequenceSpec, publication: Publication 
     if lacking:
         raise DataError(f"{where} lacks {', '.join(lacking)}, which its spec declares; rebuild it")
     actions = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
-    uris = {uri.rsplit("/", 2)[-2] + "/" + uri.rsplit("/", 2)[-1]: uri for uri in delta.file_uris()}
+    uris = {"/".join(uri.rsplit("/", 2)[1:]): uri for uri in active_files(delta)}
     files = [_file(action, path, uris, where) for action in actions]
     unknown = {file.bucket for file in files} - set(spec.buckets)
     if unknown:

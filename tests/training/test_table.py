@@ -133,6 +133,14 @@ def test_arrays_of_another_shape_are_refused(tmp_path: Path) -> None:
         list(table_blocks(table)())
 
 
+def test_a_path_may_hold_what_urls_escape(tmp_path: Path) -> None:
+    root = tmp_path / "a b#c"
+    publish(root, write_gold(root / "gold/user_sequences", gold_rows(random_users(3, 3))))
+    table = open_published(str(root))
+    assert sum(len(block) for block in table_blocks(table)()) == table.rows
+    assert table.publication is not None and table.publication.fit_row()["fit_id"] == "f1"
+
+
 def test_a_file_with_other_rows_than_the_log_says_is_refused(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
