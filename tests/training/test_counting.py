@@ -26,11 +26,11 @@ ITEMS = SOURCE.vocabulary.items.size
 TRAIN, TEST = Split("train", -FOREVER, END), Split("test", END, FOREVER)
 CODE = {int(index): code for code, index in enumerate(SOURCE.vocabulary.items.index) if code >= FIRST_INDEX}
 MODELS = [
-    lambda: Popularity(ITEMS),
-    lambda: Popularity(ITEMS, half_life=3.0),
-    lambda: Transition(ITEMS, back_off=0.5),
-    lambda: Frequency(ITEMS),
-    lambda: Frequency(ITEMS, half_life=2.0, back_off=0.3),
+    lambda items=ITEMS: Popularity(items),
+    lambda items=ITEMS: Popularity(items, half_life=3.0),
+    lambda items=ITEMS: Transition(items, back_off=0.5),
+    lambda items=ITEMS: Frequency(items),
+    lambda items=ITEMS: Frequency(items, half_life=2.0, back_off=0.3),
 ]
 
 
@@ -85,9 +85,10 @@ def test_transitions_are_counted_from_the_last_visible_item():
     for _, history, event in train_targets(USERS):
         pairs[CODE[history[-1].item], CODE[event.item]] += 1
     assert max(pairs.values()) > 1
+    popular = popularity()
     for last, scores in asked(model):
         total = sum(count for (before, _), count in pairs.items() if before == last)
-        expected = [(pairs[last, code] + 0.5 * popularity()[code]) / (total + 0.5) for code in range(ITEMS)]
+        expected = [(pairs[last, code] + 0.5 * popular[code]) / (total + 0.5) for code in range(ITEMS)]
         np.testing.assert_allclose(scores.exp().numpy(), expected, rtol=1e-5, atol=1e-9)
 
 
@@ -111,7 +112,7 @@ def test_frequency_counts_the_whole_history(half_life, split, rule):
     until = int(model.until)
     assert until == max(seconds(event) for *_, event in train_targets(USERS))
     names = {hashed(user): events for user, events in USERS.items()}
-    checked = 0
+    checked, popular = 0, popularity()
     for batch in batches(found, split):
         scores = model.score_catalogue(batch.rows, batch.samples)
         for n, (row, end, now) in enumerate(
@@ -127,7 +128,7 @@ def test_frequency_counts_the_whole_history(half_life, split, rule):
             for item, ts in visible:
                 weight[item] += 1.0 if half_life is None else 2.0 ** ((ts - now) / half_life)
             weight[:FIRST_INDEX] = 0
-            share = weight + 0.3 * popularity()
+            share = weight + 0.3 * popular
             np.testing.assert_allclose(scores[n].exp().numpy(), share / share.sum(), rtol=1e-4, atol=1e-8)
             checked += 1
     assert checked > 50
@@ -213,6 +214,22 @@ def test_a_saved_model_is_loaded_into_one_that_was_never_fitted(make, tmp_path):
     assert torch.equal(
         model.score_catalogue(batch.rows, batch.samples), loaded.score_catalogue(batch.rows, batch.samples)
     )
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_unknown_items_are_counted_nowhere(make):
+    """Rows that were coded without half of the items: code 1 is neither a target nor a last item."""
+    rare = source(USERS, WindowRule.whole(SPEC.pool), train_end=2)
+    items = rare.vocabulary.items.size
+    known = make(items).fit(batches(rare))
+    batch = max(batches(rare), key=lambda batch: int((batch.rows.item == 1).sum()))
+    assert (batch.rows.item == 1).any() and items < ITEMS
+    scores = known.score_catalogue(batch.rows, batch.samples)
+    torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(scores)), rtol=1e-4, atol=0)
+    last = batch.rows.item[batch.samples.row, batch.samples.end.long() - 1]
+    if isinstance(known, Transition):
+        assert (last == 1).any()
+        torch.testing.assert_close(scores[last == 1][0], known.popularity.log_share)
 
 
 def test_an_unfitted_model_and_a_start_without_history_know_popularity_only():

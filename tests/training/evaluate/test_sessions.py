@@ -56,6 +56,17 @@ def test_facts_from_rows_are_those_of_the_histories(seed, rule):
     assert sum(fact[1] for fact in found.values()) > 5
 
 
+def test_without_the_session_before_a_hop_is_undecided():
+    """Sessions 1, 2 and 4 of a user, themes 5, 6, 5, and another user's first one."""
+    user, ordinal = np.array([7, 7, 7, 8]), np.array([1, 2, 4, 5])
+    facts = SessionFacts.from_themes(user, ordinal, np.array([5, 6, 5, 9], np.int32))
+    assert facts.hop.tolist() == [-1, 1, -1, -1]
+    assert not facts.returns.any()
+    whole = SessionFacts.from_themes(user, np.array([1, 2, 3, 5]), np.array([5, 6, 5, 9], np.int32))
+    assert whole.hop.tolist() == [-1, 1, 1, -1]
+    assert whole.returns.tolist() == [False, False, True, False]
+
+
 def test_labels_come_in_any_order_and_only_once():
     user, ordinal = np.array([7, 3, 7, 7]), np.array([2, 1, 1, 3])
     facts = SessionFacts.from_flags(
