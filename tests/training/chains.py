@@ -1,4 +1,4 @@
-"""Small histories whose themes are chains of items: on a return a chain resumes, or starts again."""
+"""Small histories whose themes are chains of items: on a return a chain resumes, or starts anywhere."""
 
 import torch
 
@@ -32,14 +32,13 @@ def chain_rows(
     for _ in range(users):
         mine = torch.randperm(themes, generator=draw)[:own].tolist()
         at = {theme: below(items_per_theme) for theme in mine}
-        start = dict(at)
         theme, clock, events, seen = mine[0], 0, [], set()
         for ordinal in range(1, sessions + 1):
             before = theme
             if ordinal > 1 and torch.rand(1, generator=draw) < hop:
                 theme = [other for other in mine if other != theme][below(own - 1)]
             if not resume:
-                at[theme] = start[theme]
+                at[theme] = below(items_per_theme)
             clock += HOUR * (2 + below(40))
             for step in range(2 + below(4)):
                 at[theme] = (at[theme] + 1 + below(2)) % items_per_theme
