@@ -38,7 +38,7 @@ from training.splits import FOREVER, Split
 from training.table import SequenceTable, open_published, open_table
 from training.vocabulary import TrainVocabulary, learn_vocabulary
 
-POOLS: tuple[tuple[PoolKind, int], ...] = (("dummy", 1), ("thread", 1), ("thread", 2), ("process", 2))
+POOLS: tuple[tuple[PoolKind, int], ...] = (("dummy", 1), ("thread", 1), ("thread", 2), ("thread", 4))
 FILE_ROWS = 2_000
 ITEMS, CATEGORIES, THEMES = 20_000, 200, 20
 

@@ -99,8 +99,10 @@ class Shared(_Tensors):
 class Groups(_Tensors):
     """G groups of M samples of one category each, with negatives from the category (ULIM).
 
-    Samples are those of ``Batch.samples``, N = G * M, group after group. A last group may be filled by
-    repeating samples with ``mask`` False. Places are places of the sample's row, -1 where empty.
+    Samples are those of ``Batch.samples``, N = G * M, group after group. A batch of samples that fill no
+    group has M = 1 and another K. A batch is filled up by repeating groups with ``mask`` False. The category
+    is that of the target's item, for the negatives to be rivals of it; where it is unknown (1) there are
+    neither negatives nor ``long_pos``. Places are places of the sample's row, -1 where empty.
     """
 
     category: Tensor  # (G,) int32

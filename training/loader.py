@@ -46,7 +46,7 @@ class LoaderConfig:
     rank: int = 0
     world: int = 1
     pool: PoolKind = "dummy"
-    workers: int = 1  # of the thread or process pool
+    workers: int = 1  # of the thread pool
     open_row_groups: int = 4  # row groups mixed with each other, all in memory
     ahead: int = 8  # batches made ahead of training
     pin: bool = False  # in page-locked memory, for a GPU
@@ -171,14 +171,15 @@ class Loader:
             "open_row_groups": config.open_row_groups,
         }
 
-    def _made(self) -> Iterator[Batch]:
-        """Batches of this epoch from the present place on, made in the background thread."""
+    def _made(self) -> Iterator[Batch | None]:
+        """Batches of this epoch from the present place on, made in the background; None for those before."""
         epoch, place = self._epoch, self._batch
         for number, plan in enumerate(self._epoch_plans(epoch)):
-            if number >= place:
-                draws = torch.Generator().manual_seed(self._seed(_DRAWS, epoch, number))
-                batch = plan(draws)
-                yield batch.pin() if self._config.pin else batch
+            if number < place:
+                yield None
+                continue
+            batch = plan(torch.Generator().manual_seed(self._seed(_DRAWS, epoch, number)))
+            yield batch.pin() if self._config.pin else batch
 
     def _epoch_plans(self, epoch: int) -> Iterator[Plan]:
         """The plans of an epoch, filled up from its beginning where other ranks have more."""

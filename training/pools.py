@@ -1,10 +1,14 @@
 """Petastorm's worker pools with every row group delivered, in the order in which it was asked for.
 
-Petastorm 0.13.1's thread and process pools look whether all work is done before they look whether all work
-was handed out; what is handed out in between is lost without an error (for the thread pool, in a third
-of epochs over 16 row groups). Here the end counts only if, after everything was handed out, nothing is
-left. With several workers, results also arrive in any order; put back into the order of asking, an epoch
-can be repeated, and so resumed in its middle. Petastorm's reader offers no such choice.
+Petastorm 0.13.1's thread pool looks whether all work is done before it looks whether all work was handed
+out; what is handed out in between is lost without an error (in a third of epochs over 16 row groups).
+Here the end counts only if, after everything was handed out, nothing is left. With several workers, results
+also arrive in any order; put back into the order of asking, an epoch can be repeated, and so resumed in its
+middle.
+
+Petastorm's process pool is not offered: it starts its processes anew for every epoch, which took 3 to 10
+seconds and, on a busy machine, more than the 20 that Petastorm waits before it fails; and reading Parquet
+releases the interpreter, so that threads were faster on every table tried.
 """
 
 import warnings
@@ -14,13 +18,11 @@ from typing import Any, Final, Literal, get_args
 
 import pyarrow as pa
 from petastorm.arrow_reader_worker import ArrowReaderWorker
-from petastorm.reader_impl.arrow_table_serializer import ArrowTableSerializer
 from petastorm.workers_pool import EmptyResultError
 from petastorm.workers_pool.dummy_pool import DummyPool
-from petastorm.workers_pool.process_pool import ProcessPool
 from petastorm.workers_pool.thread_pool import ThreadPool
 
-PoolKind = Literal["dummy", "thread", "process"]
+PoolKind = Literal["dummy", "thread"]
 POOLS: Final[tuple[PoolKind, ...]] = get_args(PoolKind)
 
 PIECE: Final = b"seqloom.row_group"
@@ -63,36 +65,6 @@ class TableWorker(ArrowReaderWorker):  # type: ignore[misc]  # petastorm has no 
         return table.replace_schema_metadata({PIECE: str(self._piece_index)})
 
 
-class _InOrder:
-    """Pool mixin: results in the order of asking, for one epoch over row groups that all hold rows."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._asked: deque[int] = deque()
-        self._ready: dict[int, pa.Table] = {}
-
-    def ventilate(self, *args: Any, **kwargs: Any) -> None:
-        """Ask for a row group."""
-        self._asked.append(kwargs["piece_index"])
-        super().ventilate(*args, **kwargs)  # type: ignore[misc]
-
-    def get_results(self) -> pa.Table:
-        """The row group that was asked for next; EmptyResultError once all were handed on."""
-        while not self._asked or self._asked[0] not in self._ready:
-            try:
-                table = super().get_results()  # type: ignore[misc]
-            except EmptyResultError:
-                if self._settled():
-                    raise
-                continue
-            self._ready[int(table.schema.metadata[PIECE])] = table
-        return self._ready.pop(self._asked.popleft())
-
-    def _settled(self) -> bool:
-        """Whether nothing is under way; decisive once everything was handed out."""
-        raise NotImplementedError
-
-
 class _InlinePool(DummyPool):  # type: ignore[misc]
     """Reads when asked, in the caller's thread; does not wait a tenth of a second for the first row group."""
 
@@ -112,14 +84,30 @@ class _InlinePool(DummyPool):  # type: ignore[misc]
                 sleep(_POLL_SECONDS)
 
 
-class _ThreadPool(_InOrder, ThreadPool):  # type: ignore[misc]
-    def _settled(self) -> bool:
-        return bool(self.all_workers_done())
+class _ThreadPool(ThreadPool):  # type: ignore[misc]
+    """Reads in threads, for one epoch over row groups that all hold rows; results in the order of asking."""
 
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers)
+        self._asked: deque[int] = deque()
+        self._ready: dict[int, pa.Table] = {}
 
-class _ProcessPool(_InOrder, ProcessPool):  # type: ignore[misc]
-    def _settled(self) -> bool:
-        return bool(self._ventilated_items == self._ventilated_items_processed)
+    def ventilate(self, *args: Any, **kwargs: Any) -> None:
+        """Ask for a row group."""
+        self._asked.append(kwargs["piece_index"])
+        super().ventilate(*args, **kwargs)
+
+    def get_results(self) -> pa.Table:
+        """The row group that was asked for next; EmptyResultError once all were handed on."""
+        while not self._asked or self._asked[0] not in self._ready:
+            try:
+                table = super().get_results()
+            except EmptyResultError:
+                if self.all_workers_done():  # decisive now that everything was handed out
+                    raise
+                continue
+            self._ready[int(table.schema.metadata[PIECE])] = table
+        return self._ready.pop(self._asked.popleft())
 
 
 def make_pool(kind: PoolKind, workers: int) -> Any:
@@ -128,6 +116,4 @@ def make_pool(kind: PoolKind, workers: int) -> Any:
         return _InlinePool()
     if kind == "thread":
         return _ThreadPool(workers)
-    if kind == "process":
-        return _ProcessPool(workers, ArrowTableSerializer())
     raise ValueError(f"reader pool {kind!r} is unknown; known: {', '.join(POOLS)}")

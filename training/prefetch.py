@@ -13,10 +13,11 @@ _POLL_SECONDS = 0.1
 class Prefetch(Generic[Made]):
     """Iterates ``make()`` in a thread that is at most ``ahead`` items ahead; errors are raised here.
 
+    ``None`` is passed over: whoever makes nothing for long yields it, so that ``close`` need not wait.
     The thread ends with the iteration: when it is exhausted, when ``make`` fails, or on ``close``.
     """
 
-    def __init__(self, make: Callable[[], Iterator[Made]], ahead: int) -> None:
+    def __init__(self, make: Callable[[], Iterator[Made | None]], ahead: int) -> None:
         self._make = make
         self._ready: queue.Queue[Made | BaseException | None] = queue.Queue(max(1, ahead))
         self._stop = threading.Event()
@@ -45,7 +46,7 @@ class Prefetch(Generic[Made]):
         items = self._make()
         try:
             for item in items:
-                if not self._put(item):
+                if self._stop.is_set() or (item is not None and not self._put(item)):
                     return
             self._put(None)
         except BaseException as error:  # whatever it is, the consumer must hear of it
