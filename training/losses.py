@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from features.codes import FIRST_INDEX
+from training.layers.partition import log_partition
 
 HIDDEN = -1e9
 """A logit that no softmax sees; finite, so that gradients stay so where everything is hidden."""
@@ -34,10 +35,17 @@ def full_log_probs(states: Tensor, table: Tensor) -> Tensor:
 
 
 def full_log_prob(states: Tensor, table: Tensor, target: Tensor) -> Tensor:
-    """Log-probability (N,) or (N, E) of ``target`` (N,) under each of ``states`` (N, d) or (N, E, d)."""
-    found = full_log_probs(states, table)
-    index = target.long().view(-1, *[1] * (found.dim() - 1)).expand(*found.shape[:-1], 1)
-    return found.gather(-1, index)[..., 0]
+    """Log-probability (N,) or (N, E) of ``target`` (N,) under each of ``states`` (N, d) or (N, E, d).
+
+    A target of code 0 or 1 gets a number that means nothing.
+    """
+    return target_logit(states, table, target) - log_partition(states, table[FIRST_INDEX:])
+
+
+def target_logit(states: Tensor, table: Tensor, target: Tensor) -> Tensor:
+    """Products (N,) or (N, E), float32, of ``states`` (N, d) or (N, E, d) with the targets' vectors."""
+    own = table[target.long()]
+    return (states * (own if states.dim() == 2 else own[:, None])).sum(-1, dtype=torch.float32)
 
 
 def sampled_log_prob(
@@ -49,15 +57,15 @@ def sampled_log_prob(
     counts exp(logit - logq), which makes the sum over the negatives an unbiased estimate of the sum over
     all items but the target. Negatives equal to the target are left out.
     """
-    positive, negative = table[target.long()], table[shared_item.long()]
+    negative = table[shared_item.long()]
     negative_logit = (states @ negative.T.to(states.dtype)).float() - shared_logq
     hits = shared_item[None] == target[:, None]  # (N, K)
     if states.dim() == 3:
-        positive, hits = positive[:, None], hits[:, None]
-    target_logit = (states * positive).sum(-1, dtype=torch.float32)
+        hits = hits[:, None]
+    own_logit = target_logit(states, table, target)
     rest_logit = negative_logit.masked_fill(hits, HIDDEN).logsumexp(-1)
-    total = torch.logaddexp(target_logit, rest_logit)
-    return Mass(target_logit - total, rest_logit - total)
+    total = torch.logaddexp(own_logit, rest_logit)
+    return Mass(own_logit - total, rest_logit - total)
 
 
 def mixture(log_gates: Tensor, log_prob: Tensor) -> Tensor:

@@ -51,13 +51,16 @@ class FeedForward(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with rotary places."""
+    """Multi-head self-attention with rotary places.
 
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+    Its weights are not dropped out (the blocks' outputs are): the fused CPU kernel could not serve then.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         if dim % heads:
             raise ValueError(f"dim {dim} does not divide into {heads} heads")
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
         self.project, self.merge = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.rotary = Rotary(dim // heads)
 
@@ -66,10 +69,7 @@ class Attention(nn.Module):
         parts = self.project(x).unflatten(-1, (3, self.heads, -1))  # (N, T, 3, heads, dim_head)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (N, heads, T, dim_head)
         query, key = self.rotary(query, key, places)
-        dropout = self.dropout if self.training else 0.0
-        mixed = scaled_dot_product_attention(
-            query, key, value, attn_mask=visible, dropout_p=dropout, is_causal=visible is None
-        )
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=visible, is_causal=visible is None)
         out: Tensor = self.merge(mixed.transpose(1, 2).flatten(2))
         return out
 
@@ -79,7 +79,7 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, heads: int, feed: nn.Module, dropout: float) -> None:
         super().__init__()
-        self.attend, self.feed = Attention(dim, heads, dropout), feed
+        self.attend, self.feed = Attention(dim, heads), feed
         self.before_attend, self.before_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
