@@ -6,9 +6,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from training.fit.models import ModelConfig
+from training.fit.models import ModelConfig, is_click
 from training.fit.schedule import Shape
 from training.fit.section import Count, Instant, Section, Share
+
+
+class Candidates(Section):
+    """What click models learn from and are measured by: a target among drawn negatives."""
+
+    negatives: Literal["uniform", "popularity", "category"] = "popularity"
+    drawn: Count = 4  # for a target of training
+    targets_per_row: Count = 4  # of training
+    measured: Count = 50  # drawn for a target of validation and test
 
 
 class Data(Section):
@@ -22,9 +31,13 @@ class Data(Section):
         None  # targets from train_end to here are validated on; default: half the rest
     )
     min_count: Count = 5  # items with fewer events before train_end share one code
-    max_length: Count = 256  # events of a row at most
+    min_category_items: Count = 1  # categories with fewer such items share one code
+    max_length: Annotated[int, Field(ge=2)] = 256  # events of a row at most
     tokens: Count = 4096  # events of a batch, padding included
     negatives: Count = 512  # shared by a batch's targets, where the softmax is sampled
+    candidates: Candidates = Candidates()
+    reader_pool: Literal["dummy", "thread"] = "dummy"  # of Petastorm; changes no batch
+    reader_workers: Count = 1  # of the thread pool; changes no batch
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -54,9 +67,16 @@ class Validation(Section):
     """When to measure, and when to stop."""
 
     every: Annotated[int, Field(ge=0)] = 100  # steps; 0 never
-    metric: str = "ndcg_10"  # what decides which weights are best
+    targets: Count = 5_000  # at most, whole users
+    metric: str = "auto"  # decides which weights are best; auto: ndcg_10, or gauc of click models
     patience: Annotated[int, Field(ge=0)] = 5  # validations without a better one end the run; 0 never
     min_delta: Annotated[float, Field(ge=0)] = 0.0  # better by more than this
+
+
+class Test(Section):
+    """The report on the test window, with the best weights, once training is done."""
+
+    targets: Annotated[int, Field(ge=0)] = 20_000  # at most, whole users; 0 leaves the test out
 
 
 class Checkpoints(Section):
@@ -88,13 +108,24 @@ class Config(Section):
     model: ModelConfig
     training: TrainingSection = TrainingSection()
     validation: Validation = Validation()
+    test: Test = Test()
     checkpoints: Checkpoints = Checkpoints()
     hardware: Hardware = Hardware()
 
     @property
+    def metric(self) -> str:
+        """What decides which weights are best."""
+        if self.validation.metric != "auto":
+            return self.validation.metric
+        return f"gauc_{self.data.candidates.negatives}" if is_click(self.model) else "ndcg_10"
+
+    @property
     def identity(self) -> str:
         """JSON of all that a run's weights depend on: where and how often it writes is left out."""
-        return self.model_dump_json(exclude={"output", "log_every", "checkpoints"})
+        speed = {"reader_pool", "reader_workers"}
+        return self.model_dump_json(
+            exclude={"output": True, "log_every": True, "checkpoints": True, "test": True, "data": speed}
+        )
 
     @property
     def fingerprint(self) -> str:

@@ -3,6 +3,7 @@
 import difflib
 import types
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -31,26 +32,27 @@ _SECTION: Final = ("model_type", "model_attributes_type", "dict_type")
 Key = tuple[str, ...]
 
 
-def explain(error: ValidationError, plain: dict[str, Any]) -> tuple[Key, str]:
-    """The key at fault and what to do; ``plain`` is what was validated.
+def explain(error: ValidationError, plain: dict[str, Any], root: type[BaseModel] = Config) -> tuple[Key, str]:
+    """The key at fault and what to do; ``plain`` was validated as a ``root``.
 
     An unknown key comes before what is missing for want of it.
     """
+    tree = _Tree(root, plain)
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     first = faults[0]
-    key = _key(first["loc"], plain)
+    key = tree.key(first["loc"])
     dotted = ".".join(key)
     if first["type"] == "extra_forbidden":
-        return key, f"unknown key {dotted}; {_suggest(key, plain)}"
+        return key, f"unknown key {dotted}; {tree.suggestion(key)}"
     if first["type"] == "missing":
-        what = f"section [{dotted}]" if _sections(_type_at(key, plain)) else f"key {dotted}"
+        what = f"section [{dotted}]" if _sections(tree.type_at(key)) else f"key {dotted}"
         return key, f"missing {what}; add it to the config"
     if first["type"] in _SECTION:
         return key, f"{dotted} is a section, not a value; write [{dotted}] and its keys below it"
     if first["type"].startswith("union_tag"):
-        return (*key, "name"), _which_model(key, plain)
+        return (*key, "name"), tree.which_model(key)
     # a key that may be of several types has a fault for each
-    same = [fault for fault in faults if _key(fault["loc"], plain) == key]
+    same = [fault for fault in faults if tree.key(fault["loc"]) == key]
     musts = [_MUST[f["type"]].format(**f.get("ctx", {})) for f in same if f["type"] in _MUST]
     message = first["msg"].removeprefix("Value error, ")
     if musts:
@@ -61,20 +63,89 @@ def explain(error: ValidationError, plain: dict[str, Any]) -> tuple[Key, str]:
     return key, f"{dotted}: {message}" if dotted else message
 
 
-def _which_model(key: Key, plain: dict[str, Any]) -> str:
-    known = [_name(section) for section in _sections(Config.model_fields[key[0]].annotation)]
-    section = plain.get(key[0])
-    given = section.get("name") if isinstance(section, dict) else None
-    if given is None:
-        return f"missing key {key[0]}.name; one of {', '.join(known)}"
-    near = difflib.get_close_matches(str(given), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(known)}"
-    return f"{key[0]}.name: no model is called {given!r}; {hint}"
+@dataclass(frozen=True)
+class _Tree:
+    """A plain mapping beside the sections that it was to be."""
+
+    root: type[BaseModel]
+    plain: Any
+
+    def value_at(self, key: Key) -> Any:
+        value = self.plain
+        for name in key:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+    def type_at(self, key: Key) -> Any:
+        """The annotation of a key; None for an unknown one."""
+        kind: Any = self.root
+        for depth, name in enumerate(key):
+            section = self._chosen(kind, key[:depth])
+            field = section.model_fields.get(name) if section else None
+            kind = field.annotation if field else _values(kind)
+        return kind
+
+    def section_at(self, key: Key) -> type[BaseModel] | None:
+        """The section at a key, the one that its ``name`` chooses where there are several."""
+        return self._chosen(self.type_at(key), key)
+
+    def _chosen(self, kind: Any, key: Key) -> type[BaseModel] | None:
+        sections = _sections(kind)
+        if len(sections) > 1:
+            value = self.value_at(key)
+            name = value.get("name") if isinstance(value, dict) else None
+            sections = [section for section in sections if name in _names(section)]
+        return sections[0] if sections else None
+
+    def key(self, location: tuple[int | str, ...]) -> Key:
+        """The key that pydantic's location means, less the tags that it puts in for unions."""
+        key: list[str] = []
+        for part in location:
+            kind = self.type_at(tuple(key))
+            section = self._chosen(kind, tuple(key))
+            if isinstance(part, int):
+                key[-1] += f"[{part}]"
+            elif (section is not None and (not key or part not in _names(section))) or (
+                section is None and _values(kind) is not None and part != "[key]"
+            ):
+                key.append(part)
+        return tuple(key)
+
+    def which_model(self, key: Key) -> str:
+        """That no model has the name that was given, or none was given."""
+        known = [name for section in _sections(self.type_at(key)) for name in _names(section)]
+        value, dotted = self.value_at(key), ".".join((*key, "name"))
+        given = value.get("name") if isinstance(value, dict) else None
+        if given is None:
+            return f"missing key {dotted}; one of {', '.join(known)}"
+        near = difflib.get_close_matches(str(given), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(known)}"
+        return f"{dotted}: no model is called {given!r}; {hint}"
+
+    def suggestion(self, key: Key) -> str:
+        """The place where a key of this name belongs, else the nearest key of the same section."""
+        section = self.section_at(key[:-1])
+        known = sorted(section.model_fields) if section else []
+        elsewhere = [path for path in self._paths() if path[-1] == key[-1]]
+        if elsewhere:
+            above = ", above the first [section]" if len(elsewhere[0]) == 1 else ""
+            return f"did you mean {'.'.join(elsewhere[0])}{above}?"
+        near = difflib.get_close_matches(key[-1], known, n=1, cutoff=0.6)
+        if near:
+            return f"did you mean {'.'.join((*key[:-1], near[0]))}?"
+        return f"known keys: {', '.join(known)}"
+
+    def _paths(self, above: Key = ()) -> Iterator[Key]:
+        section = self.section_at(above)
+        for name in section.model_fields if section else ():
+            yield (*above, name)
+            yield from self._paths((*above, name))
 
 
-def _name(section: type[BaseModel]) -> str:
-    name: str = get_args(section.model_fields["name"].annotation)[0]
-    return name
+def _names(section: type[BaseModel]) -> tuple[str, ...]:
+    """The names that choose a section among several, none where it stands alone."""
+    field = section.model_fields.get("name")
+    return get_args(field.annotation) if field else ()
 
 
 def _sections(kind: Any) -> list[type[BaseModel]]:
@@ -84,54 +155,10 @@ def _sections(kind: Any) -> list[type[BaseModel]]:
     return [kind] if isinstance(kind, type) and issubclass(kind, BaseModel) else []
 
 
-def _section_at(key: Key, plain: Any) -> type[BaseModel] | None:
-    """The section at a key, the one that its ``name`` chooses where there are several."""
-    kinds: list[type[BaseModel]] = [Config]
-    for name in key:
-        plain = plain.get(name) if isinstance(plain, dict) else None
-        field = kinds[0].model_fields.get(name) if kinds else None
-        kinds = _sections(field.annotation) if field else []
-        if len(kinds) > 1:
-            chosen = plain.get("name") if isinstance(plain, dict) else None
-            kinds = [kind for kind in kinds if _name(kind) == chosen]
-    return kinds[0] if kinds else None
-
-
-def _type_at(key: Key, plain: Any) -> Any:
-    above = _section_at(key[:-1], plain)
-    return above.model_fields[key[-1]].annotation if above and key[-1] in above.model_fields else None
-
-
-def _key(location: tuple[int | str, ...], plain: Any) -> Key:
-    """The key that pydantic's location means, less the tags that it puts in for unions."""
-    key: list[str] = []
-    inside = True
-    for part in location:
-        section = _section_at(tuple(key), plain) if inside else None
-        if isinstance(part, int):
-            key[-1] += f"[{part}]"
-        elif section is not None and not (key and "name" in section.model_fields and part == _name(section)):
-            key.append(part)
-            inside = part in section.model_fields
-    return tuple(key)
-
-
-def _suggest(key: Key, plain: Any) -> str:
-    """The nearest key of the same section, else the place where a key of this name belongs."""
-    section = _section_at(key[:-1], plain)
-    known = sorted(section.model_fields) if section else []
-    near = difflib.get_close_matches(key[-1], known, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {'.'.join((*key[:-1], near[0]))}?"
-    elsewhere = [path for path in _paths(plain) if path[-1] == key[-1]]
-    if elsewhere:
-        above = ", above the first [section]" if len(elsewhere[0]) == 1 else ""
-        return f"did you mean {'.'.join(elsewhere[0])}{above}?"
-    return f"known keys: {', '.join(known)}"
-
-
-def _paths(plain: Any, above: Key = ()) -> Iterator[Key]:
-    section = _section_at(above, plain)
-    for name in section.model_fields if section else ():
-        yield (*above, name)
-        yield from _paths(plain, (*above, name))
+def _values(kind: Any) -> Any:
+    """What the values of a table with free keys are; None for anything else."""
+    if get_origin(kind) is dict:
+        return get_args(kind)[1]
+    if get_origin(kind) in (Annotated, Union, types.UnionType):
+        return next((found for part in get_args(kind) if (found := _values(part)) is not None), None)
+    return None

@@ -1,8 +1,8 @@
 """Batches without end, and how long training waited for them."""
 
 import time
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Generator, Iterator
+from typing import Any, Protocol, Self
 
 from training.batch import Batch
 from training.errors import DataError
@@ -30,6 +30,12 @@ class Feed:
     def __init__(self, loader: Loader) -> None:
         self._batches = _endless(loader)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._batches.close()  # ends the loader's threads
+
     def take(self, count: int) -> tuple[list[Batch], float]:
         """The next ``count`` batches, and the seconds that getting them blocked."""
         began = time.perf_counter()
@@ -37,7 +43,7 @@ class Feed:
         return taken, time.perf_counter() - began
 
 
-def _endless(loader: Loader) -> Iterator[Batch]:
+def _endless(loader: Loader) -> Generator[Batch]:
     empty = 0  # a pass resumed at an epoch's very end is empty, two in a row are not
     while empty < 2:
         empty += 1

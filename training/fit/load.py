@@ -57,7 +57,9 @@ def to_toml(config: Config) -> str:
 def _lines(plain: Mapping[str, Any], above: str = "") -> Iterable[str]:
     for key, value in plain.items():
         if not isinstance(value, dict):
-            yield f"{key} = {json.dumps(value)}"  # JSON's scalars and flat lists are TOML's
+            # JSON's scalars and flat lists are TOML's, but for surrogate pairs and DEL
+            text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+            yield f"{key} = {text}"
     for key, value in plain.items():
         if isinstance(value, dict):
             yield f"\n[{above}{key}]"

@@ -11,11 +11,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from training.errors import ConfigError, TrainingError
+from training.errors import TrainingError
 from training.fit import checkpoint as checkpoints
 from training.fit import random_state
 from training.fit.config import Config
 from training.fit.feed import Feed, Loader
+from training.fit.fitted import save_best
 from training.fit.objective import Sealed, Sums, objective, on_step, targets
 from training.fit.optimiser import adamw, set_rate
 from training.fit.progress import Meter, Reporter
@@ -64,23 +65,25 @@ class Training:
         config: Config,
         folder: RunFolder,
         stop: Stop,
+        report: Reporter | None = None,
     ) -> None:
         self.fabric, self.model, self.loader, self.validate = fabric, model, loader, validate
         self.config, self.folder, self.stop = config, folder, stop
-        self.report = Reporter(fabric.is_global_zero)
+        self.report = report or Reporter(fabric.is_global_zero)
         self.optimiser = adamw(model, config.training.weight_decay, config.training.betas)
         self.objective, _ = fabric.setup(objective(model, config.hardware.compile), self.optimiser)
         self.progress = Progress()
-        self.stopper = Stopper(
-            config.validation.metric, config.validation.patience, config.validation.min_delta
-        )
+        self.stopper = Stopper(config.metric, config.validation.patience, config.validation.min_delta)
         self._saved = self.progress
 
     def run(self) -> Outcome:
         """Train to the last step, to the end of patience or to a signal; resume where a checkpoint is."""
         self._resume_or_begin()
-        feed, sums, meter = Feed(self.loader), Sums(), Meter()
-        steps = self.config.training.steps
+        with Feed(self.loader) as feed:
+            return self._steps(feed)
+
+    def _steps(self, feed: Feed) -> Outcome:
+        steps, sums, meter = self.config.training.steps, Sums(), Meter()
         while True:
             leaving = any_rank(self.fabric, self.stop.asked)
             if not leaving and self._validation_due():
@@ -88,7 +91,8 @@ class Training:
                 meter = Meter()
             status = self._status(leaving)
             if status or self.progress.step % self.config.checkpoints.every == 0:
-                self._save(sums)
+                self._require_finite(sums)
+                self._save()
             if status:
                 if status != "interrupted" and self.stopper.best_step < 0:
                     self._keep_best({})
@@ -151,9 +155,7 @@ class Training:
         if figures is None:
             return True
         metric, step = self.stopper.metric, self.progress.step
-        if metric not in figures:
-            raise ConfigError(f"validation.metric = {metric!r} is not measured; one of {', '.join(figures)}")
-        self.stopper = self.stopper.after(figures[metric], step)
+        self.stopper = self.stopper.after(self.stopper.value_in(figures), step)
         self.progress = replace(self.progress, validated=step)
         best = self.stopper.best_step == step
         if best:
@@ -184,13 +186,14 @@ class Training:
         own = found.ranks[self.fabric.global_rank]
         self.loader.load_state_dict(own["loader"])
         random_state.restore(own["random"])
+        if self.progress.step:
+            on_step(self.model, self.progress.step - 1, self.config.training.steps)  # a validation may be due
         if self.fabric.is_global_zero:
             self.folder.forget_after(self.progress.step, self.progress.validated)
         self.report.say(f"resumed after step {self.progress.step:,} of {self.config.training.steps:,}")
 
-    def _save(self, sums: Sums) -> None:
-        """Write a checkpoint, once for a state; TrainingError where the loss is not finite any more."""
-        self._require_finite(sums)
+    def _save(self) -> None:
+        """Write a checkpoint, once for a state."""
         if self.progress == self._saved:
             return
         own = {"random": random_state.capture(), "loader": self.loader.state_dict()}
@@ -215,15 +218,7 @@ class Training:
 
     def _keep_best(self, figures: Mapping[str, float]) -> None:
         if self.fabric.is_global_zero:
-            checkpoints.write_whole(
-                self.folder.best,
-                {
-                    "step": self.progress.step,
-                    "weights": self.model.state_dict(),
-                    "validation": dict(figures),
-                    "config": self.config.identity,
-                },
-            )
+            save_best(self.folder.best, self.model, self.progress.step, figures)
 
     def _log(self, sums: Sums, meter: Meter) -> None:
         self._require_finite(sums)

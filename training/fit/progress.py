@@ -4,6 +4,18 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+SHOWN: Final = (
+    "hr_10",
+    "ndcg_10",
+    "mrr_10",
+    "coverage_ceiling",
+    "gauc",
+    "auc",
+    "log_loss",
+)
+"""Figures of an evaluation that are worth a line of progress."""
 
 
 @dataclass
@@ -49,10 +61,19 @@ class Reporter:
         self, step: int, metric: str, figures: Mapping[str, float], best: bool, took: float
     ) -> None:
         """What validation found; the metric that decides comes first."""
-        rest = [f"{name} {value:.4f}" for name, value in figures.items() if name != metric][:5]
         mark = "  ← best so far" if best else ""
-        shown = " · ".join([f"{metric} {figures[metric]:.4f}", *rest])
-        self.say(f"validation after step {step:,} · {shown} · {took:.1f} s{mark}")
+        self.say(f"validation after step {step:,} · {shown(figures, metric)} · {took:.1f} s{mark}")
+
+    def test(self, figures: Mapping[str, float], took: float) -> None:
+        """What the best weights reach on the test window."""
+        self.say(f"test · {shown(figures)} · {took:.1f} s")
+
+
+def shown(figures: Mapping[str, float], first: str | None = None) -> str:
+    """The figures that matter most, ``first`` before the others."""
+    names = [first] if first else []
+    names += [name for start in SHOWN for name in figures if name == start or name.startswith(f"{start}_")]
+    return " · ".join(f"{name} {figures[name]:.4f}" for name in dict.fromkeys(names))
 
 
 def left(seconds: float) -> str:

@@ -1,9 +1,14 @@
 """What the ranks of a data-parallel run tell each other; nothing where there is one."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
+
+from training.errors import TrainingError
+
+Result = TypeVar("Result")
 
 
 def sum_over_ranks(fabric: Fabric, value: int) -> int:
@@ -26,3 +31,23 @@ def from_all_ranks(fabric: Fabric, held: Any) -> list[Any]:
     everyone: list[Any] = [None] * fabric.world_size
     torch.distributed.all_gather_object(everyone, held)  # pickles, but only between this run's own ranks
     return everyone
+
+
+def first_rank_first(fabric: Fabric, work: Callable[[], Result]) -> Result:
+    """``work`` on the first rank and then on the others, so that they find what it wrote.
+
+    An expected failure of the first rank ends all of them.
+    """
+    failure: TrainingError | None = None
+    result: Result | None = None
+    if fabric.is_global_zero:
+        try:
+            result = work()
+        except TrainingError as error:
+            failure = error
+    message = fabric.broadcast(str(failure) if failure else "")
+    if failure is not None:
+        raise failure
+    if message:
+        raise TrainingError(message)
+    return work() if result is None else result

@@ -26,6 +26,11 @@ class RunFolder:
         return self.root / "best.pt"
 
     @property
+    def vocabulary(self) -> Path:
+        """The training vocabulary: what the codes of the weights mean."""
+        return self.root / "vocabulary.parquet"
+
+    @property
     def metrics(self) -> Path:
         """One JSON object a line: training figures and validations by step."""
         return self.root / "metrics.jsonl"
@@ -36,19 +41,30 @@ class RunFolder:
         return self.root / "config.toml"
 
     def begin(self, config: str, run: Mapping[str, Any], resume: bool) -> None:
-        """Create the folder; ConfigError where it holds a run that is not to be resumed."""
-        if not resume and self.config.exists():
+        """Say what this run is, unless a run that is resumed has done so."""
+        if not resume:
+            self.require_new()
+        self.create()
+        if not self.config.exists():
+            self.write("run.json", run)
+            self.config.write_text(
+                config, encoding="utf-8"
+            )  # last: a folder with it holds all that a run begins with
+
+    def require_new(self) -> None:
+        """ConfigError where the folder holds a run already."""
+        if self.config.exists():
             raise ConfigError(
-                f"{self.root}: holds a run already; pass --resume to go on with it, or "
+                f"output {self.root}: holds a run already; pass --resume to go on with it, or "
                 "--set output=FOLDER for another"
             )
+
+    def create(self) -> None:
+        """Make the folder; ConfigError where that cannot be."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            if not self.config.exists():
-                self.config.write_text(config)
-                self.write("run.json", run)
         except OSError as error:
-            raise ConfigError(f"output {self.root}: cannot be written: {error.strerror}") from None
+            raise ConfigError(f"output {self.root}: cannot be made: {error.strerror}") from None
 
     def write(self, name: str, plain: Mapping[str, Any]) -> None:
         """A JSON file of the run."""

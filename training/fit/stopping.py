@@ -1,8 +1,11 @@
 """Early stopping on what validation measures."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
+
+from training.errors import ConfigError
 
 LOWER_IS_BETTER = ("loss", "log_loss", "normalised_entropy")
 
@@ -21,7 +24,7 @@ class Stopper:
     @property
     def sign(self) -> float:
         """−1 where less is better."""
-        return -1.0 if self.metric.rsplit("/", 1)[-1] in LOWER_IS_BETTER else 1.0
+        return -1.0 if self.metric.rsplit("/", 1)[-1].startswith(LOWER_IS_BETTER) else 1.0
 
     @property
     def exhausted(self) -> bool:
@@ -33,6 +36,14 @@ class Stopper:
         if (self.best is None and not math.isnan(value)) or self.improves(value):
             return replace(self, best=value, best_step=step, since=0)
         return replace(self, since=self.since + 1)
+
+    def value_in(self, figures: Mapping[str, float]) -> float:
+        """The deciding figure; ConfigError where it is not measured."""
+        if self.metric not in figures:
+            raise ConfigError(
+                f"validation.metric = {self.metric!r} is not measured; one of {', '.join(figures)}"
+            )
+        return figures[self.metric]
 
     def improves(self, value: float) -> bool:
         """Whether ``value`` beats the best by more than ``min_delta``."""

@@ -72,7 +72,7 @@ class MemoryLoader:
         order = torch.arange(count)
         if self.shuffle:
             order = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed + self.epoch))
-        own = order[self.rank :: self.ranks].split(self.size)
+        own = torch.split(order[self.rank :: self.ranks], self.size)
         while count and self.place < len(own):
             chosen = own[self.place]
             self.place += 1
