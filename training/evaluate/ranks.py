@@ -74,17 +74,18 @@ def mean_ranks(scores: Tensor, item: Tensor, query: Tensor, candidates: Tensor) 
         raise ValueError(
             f"{int(scores.isnan().sum())} of {scores.numel()} scores are not a number; the model diverged"
         )
-    scores = scores.float()
+    # Not-a-number is neither above nor level with anything, whatever the target's score.
+    rivals = scores.float().masked_fill(~candidates, torch.nan)
     ranks = torch.empty(len(item), dtype=torch.float64, device=scores.device)
     step = max(1, COMPARED_AT_ONCE // scores.shape[1])
     for start in range(0, len(item), step):
         part = slice(start, start + step)
         asked = query[part]
-        own = scores[asked, item[part].long()][:, None]
-        rival = candidates if len(candidates) == 1 else candidates[asked]
-        found = scores[asked]  # (n, V)
-        above = ((found > own) & rival).sum(1)
-        level = ((found == own) & rival).sum(1)  # the target itself included
+        found = rivals[asked]  # (n, V)
+        own = found.gather(1, item[part].long()[:, None])
+        flags = torch.empty_like(found)  # floats add up several times faster than bools, exactly below 2^24
+        above = torch.gt(found, own, out=flags).sum(1).double()
+        level = torch.eq(found, own, out=flags).sum(1).double()  # the target itself included
         ranks[part] = above + (level + 1) / 2
     return ranks
 

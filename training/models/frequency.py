@@ -49,21 +49,27 @@ class Frequency(CountModel, FittedBuffers):
 
         Takes memory for every event until all are counted.
         """
-        targets: list[_Events] = [_Events(*torch.empty(3, 0, dtype=torch.int64))]
-        openings: list[_Events] = list(targets)
+        targets: list[_Events] = []
+        openings: list[_Events] = []
+        origins: list[Tensor] = []  # of each event in openings, the number of its row
+        met = 0
 
         def remembered() -> Iterable[Batch]:
+            nonlocal met
             for batch in batches:
                 rows = batch.rows.to("cpu")
+                opening = _opening(rows)
                 targets.append(_at(rows, rows.loss_mask))
-                openings.append(_new_users(_at(rows, _opening(rows)), openings))
+                openings.append(_at(rows, opening))
+                origins.append(opening.nonzero()[:, 0] + met)
+                met += len(rows.length)
                 yield batch
 
         self.popularity.fit(remembered())
-        device = self.until.device
-        known = _Events(*(torch.cat(part).to(device) for part in zip(*targets, *openings, strict=True)))
-        if len(known.ts) == 0:
+        if not targets:
             raise ValueError("the batches hold no training target")
+        first = _of_first_rows(_joined(openings), torch.cat(origins))
+        known = _Events(*(part.to(self.until.device) for part in _joined([*targets, first])))
         self.until = known.ts.max()
         self.user, index = torch.unique(known.user, return_inverse=True)
         trained = known.item >= FIRST_INDEX
@@ -73,22 +79,29 @@ class Frequency(CountModel, FittedBuffers):
 
     def score_catalogue(self, rows: Rows, samples: Samples) -> Tensor:
         """(N, V) float32 log-probabilities."""
-        share = (self.back_off * self.popularity.log_share.double().exp()).repeat(len(samples.row), 1)
-        for asked, column, value in (self._remembered(rows, samples), self._visible(rows, samples)):
-            share.index_put_((asked, column), value, accumulate=True)
-        return (share / share.sum(1, keepdim=True)).log().float()
+        share = (self.back_off * self.popularity.log_share.exp()).repeat(len(samples.row), 1)
+        asked, column, value = self._events(rows, samples)
+        share.index_put_((asked, column), value.float(), accumulate=True)
+        return share.log_() - self._log_total(asked, value, len(share))
 
     def score_candidates(self, rows: Rows, samples: Samples) -> Tensor:
         """(N, 1 + C) float32 log-probabilities of the samples' candidates."""
-        parts = zip(self._remembered(rows, samples), self._visible(rows, samples), strict=True)
-        asked, column, value = (torch.cat(part) for part in parts)
         item = candidates_of(samples)
+        asked, column, value = self._events(rows, samples)
         weights = SparseCounts(self.items).replace(asked, column, value)
-        share = self.back_off * self.popularity.log_share.double().exp()[item]
-        share = share + weights.at(torch.arange(len(item), device=item.device), item)
-        total = torch.full((len(item),), self.back_off, dtype=torch.float64, device=item.device)
-        total.index_add_(0, asked, value)
-        return (share / total[:, None]).log().float()
+        share = self.back_off * self.popularity.log_share.exp()[item]
+        share = share + weights.at(torch.arange(len(item), device=item.device), item).float()
+        return share.log_() - self._log_total(asked, value, len(item))
+
+    def _events(self, rows: Rows, samples: Samples) -> Entries:
+        """Weights of all events that count for each sample; an item may have several entries."""
+        parts = zip(self._remembered(rows, samples), self._visible(rows, samples), strict=True)
+        return Entries(*(torch.cat(part) for part in parts))
+
+    def _log_total(self, asked: Tensor, value: Tensor, samples: int) -> Tensor:
+        """(N, 1) float32 log of the weight of each sample's events, the back-off's included."""
+        total = torch.full((samples,), self.back_off, dtype=torch.float64, device=value.device)
+        return total.index_add_(0, asked, value).log()[:, None].float()
 
     def _remembered(self, rows: Rows, samples: Samples) -> Entries:
         """What the fit knows of the samples' users, as of the samples' times."""
@@ -140,14 +153,16 @@ def _opening(rows: Rows) -> Tensor:
     end = rows.read_at.gather(1, first[:, None]) + 1  # (B, 1)
     opening = places[None] < end
     alone = ((rows.ts == rows.ts[:, :1]) | ~opening).all(1) & (rows.session[:, 0] == 1)
-    alone &= rows.loss_mask.any(1)
-    # A long run of equal times may cut a user's first targets over rows of one batch.
-    before = torch.arange(len(alone))[None] < torch.arange(len(alone))[:, None]
-    repeated = ((rows.user_id[:, None] == rows.user_id) & alone & before).any(1)
-    return opening & (alone & ~repeated)[:, None]
+    return opening & (alone & rows.loss_mask.any(1))[:, None]
 
 
-def _new_users(found: _Events, known: list[_Events]) -> _Events:
-    """The events less those of users who are known already, from rows of earlier batches."""
-    seen = torch.isin(found.user, torch.cat([events.user for events in known]))
-    return _Events(*(part[~seen] for part in found))
+def _joined(parts: list[_Events]) -> _Events:
+    return _Events(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _of_first_rows(found: _Events, origin: Tensor) -> _Events:
+    """Of each user the events of one row: a long run of equal times cuts his first targets over several."""
+    users, index = torch.unique(found.user, return_inverse=True)
+    first = torch.full((len(users),), torch.iinfo(torch.int64).max).scatter_reduce_(0, index, origin, "amin")
+    kept = origin == first[index]
+    return _Events(*(part[kept] for part in found))

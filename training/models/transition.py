@@ -56,15 +56,15 @@ class Transition(CountModel):
         """(N, V) float32 log-probabilities."""
         last = last_items(rows, samples)
         found = self.pairs.rows(last)
-        share = (self.back_off * self.popularity.log_share.double().exp()).repeat(len(last), 1)
-        share[found.asked, found.column] += found.value
+        share = (self.back_off * self.popularity.log_share.exp()).repeat(len(last), 1)
+        share[found.asked, found.column] += found.value.float()
         return self._log(share, last)
 
     def score_candidates(self, rows: Rows, samples: Samples) -> Tensor:
         """(N, 1 + C) float32 log-probabilities of the samples' candidates."""
         last, item = last_items(rows, samples), candidates_of(samples)
-        share = self.back_off * self.popularity.log_share.double().exp()[item]
-        return self._log(share + self.pairs.at(last, item), last)
+        share = self.back_off * self.popularity.log_share.exp()[item]
+        return self._log(share + self.pairs.at(last, item).float(), last)
 
     def _log(self, share: Tensor, last: Tensor) -> Tensor:
-        return (share.log() - (self.total[last] + self.back_off).log()[:, None]).float()
+        return share.log_() - (self.total[last] + self.back_off).log()[:, None].float()
