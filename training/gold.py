@@ -4,7 +4,7 @@ The reader of the loader (Petastorm) and the plain one below end in the same blo
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from features.spec import SequenceSpec
 from training.errors import DataError
+from training.hindsight import compact, moved, seen_by_first_target
 from training.table import SequenceFile, SequenceTable
 
 EVENTS: Final = {
@@ -78,7 +79,7 @@ def to_block(rows: pa.Table, bucket: int, spec: SequenceSpec) -> Block:
     user = pd.util.hash_array(rows.column("user_id").to_numpy(), categorize=False)
     chunk = rows.column("chunk").to_numpy().astype(np.int64)
     row_id = user ^ (chunk.astype(np.uint64) * _CHUNK_MULTIPLIER)
-    return Block(
+    block = Block(
         bucket,
         rows.column("length").to_numpy().astype(np.int64),
         chunk,
@@ -87,6 +88,23 @@ def to_block(rows: pa.Table, bucket: int, spec: SequenceSpec) -> Block:
         {name: _matrix(rows, column, bucket, spec) for name, column in EVENTS.items()},
         *(_matrix(rows, column, bucket, spec) for column in TARGETS),
     )
+    return _without_hindsight(block, spec)
+
+
+def _without_hindsight(block: Block, spec: SequenceSpec) -> Block:
+    """The block less the old events that tell of later targets; see ``training.hindsight``."""
+    later = np.flatnonzero((block.chunk > 0) & (block.target_pos[:, 0] >= 0))
+    if not len(later):
+        return block
+    part = block.take(later)
+    kept = seen_by_first_target(part.events, part.read_pos[:, 0].astype(np.int64), spec)
+    events = {name: values.copy() for name, values in block.events.items()}
+    for name, values in part.events.items():
+        events[name][later] = compact(values, kept)
+    length, target, read = block.length.copy(), block.target_pos.copy(), block.read_pos.copy()
+    length[later] = kept.sum(axis=1)
+    target[later], read[later] = moved(part.target_pos, kept), moved(part.read_pos, kept)
+    return replace(block, length=length, events=events, target_pos=target, read_pos=read)
 
 
 def _matrix(rows: pa.Table, column: str, bucket: int, spec: SequenceSpec) -> NDArray[np.int32]:

@@ -3,9 +3,10 @@
 A gold row may hold 2,048 events; attention over all of them costs their square. Rows longer than
 ``length`` are cut into windows of at most ``length`` consecutive events. Every target is in exactly one
 window, and sees there its latest ``context`` visible events or more (all that the row has, where those are
-fewer): windows are laid from the row's end backwards, so the latest targets see the most. What a target
-does not see is what lies further back in the row, such as the old events of a theme that returns; models
-that gather strands by position can afford whole rows instead (``length`` = the table's pool).
+fewer). Windows are laid from the row's beginning, so that what a target sees does not depend on how much
+its user did later. What it does not see is what lies further back in the row, such as the old events of a
+theme that returns; models that gather strands by position can afford whole rows instead (``length`` = the
+table's pool).
 
 A run of equal times longer than ``length - context`` cannot stand between a target and what it sees: such
 a window holds the visible events and, after a jump, targets of the run. Our choice.
@@ -97,24 +98,20 @@ def cut(targets: Targets, rule: WindowRule) -> Windows:
 
 
 def _cut_row(targets: Targets, low: int, high: int, rule: WindowRule) -> list[tuple[int, ...]]:
-    """Windows of the targets [low, high) of one row, the latest first."""
+    """Windows of the targets [low, high) of one row, the oldest first."""
     found: list[tuple[int, ...]] = []
-    row = int(targets.row[low])
-    # Ascending, as what is visible grows with the place.
-    needed = np.maximum(targets.read[low:high] - rule.context + 1, 0)
-    while high > low:
-        end = int(targets.place[high - 1]) + 1
-        begin = max(0, end - rule.length)
-        start = low + int(np.searchsorted(needed[: high - low], begin))
-        if start < high:
-            found.append((row, start, high, begin, end - begin, end - begin, 0))
-        else:
-            begin, read = int(needed[high - 1 - low]), int(targets.read[high - 1])
-            seen = read - begin + 1
-            kept = np.searchsorted(targets.place[low:high], end - (rule.length - seen))
-            same = np.searchsorted(targets.read[low:high], read)
-            start = low + int(max(kept, same))
-            jump = int(targets.place[start]) - read - 1
-            found.append((row, start, high, begin, end - begin - jump, seen, jump))
-        high = start
+    begin = 0
+    while low < high:
+        place, read = int(targets.place[low]), int(targets.read[low])
+        if found or place >= rule.length:
+            begin = max(read - rule.context + 1, 0)
+        jump = place - read - 1 if place - begin >= rule.length else 0
+        stop = low + int(np.searchsorted(targets.place[low:high], begin + rule.length + jump))
+        if jump:  # what is jumped over must be invisible to every target of the window
+            stop = min(stop, low + int(np.searchsorted(targets.read[low:high], read, side="right")))
+        length = int(targets.place[stop - 1]) + 1 - begin - jump
+        found.append(
+            (int(targets.row[low]), low, stop, begin, length, read + 1 - begin if jump else length, jump)
+        )
+        low = stop
     return found
