@@ -22,7 +22,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def stream(users: int = 60, seed: int = 1) -> tuple[list[dict[int, Rows]], TrainVocabulary]:
+def stream(users: int = 40, seed: int = 1) -> tuple[list[dict[int, Rows]], TrainVocabulary]:
     """Rows as a loader gives them: from blocks, by padded length."""
     blocks = arrow_blocks(gold_rows(random_users(seed, users)), SPEC)
     vocabulary = learn_vocabulary(blocks, FOREVER)
