@@ -1,10 +1,11 @@
 """From ``[data]`` to a pinned table, its vocabulary, its splits and the batches of each."""
 
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from features.codes import FIRST_INDEX
 from training.batch import Batch
 from training.errors import DataError
 from training.evaluate.sessions import SessionFacts
@@ -75,6 +76,12 @@ def open_data(data: Data, version: int | None, learned: Path | None) -> Opened:
             splits.train_end,
             min_count=data.min_count,
             min_category_items=data.min_category_items,
+        )
+    if vocabulary.items.size <= FIRST_INDEX:
+        raise DataError(
+            f"no item has data.min_count = {data.min_count} events before "
+            f"{datetime.fromtimestamp(splits.train_end, UTC).isoformat()}; lower it, or set a later "
+            "data.train_end"
         )
     return Opened(table, vocabulary, splits, window_rule(data.max_length))
 
