@@ -1,0 +1,82 @@
+"""Small gold tables from random histories, made by the pipeline's own kernels but without Spark."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+
+from features.chunks import arrow_schema, chunk_block
+from features.spec import FamilySpec, SequenceSpec
+from pipelines.pointer import Published, move_pointer, published
+from tests.features.tagged import blocks, random_history
+from tests.oracles.strands import Event
+
+Histories = dict[str, list[Event]]
+
+SPEC = SequenceSpec(
+    256,
+    32,
+    (16, 64, 256),
+    (
+        FamilySpec("recent", 1, 10),
+        FamilySpec("session", 2, 5),
+        FamilySpec("theme", 3, 8),
+        FamilySpec("category", 3, 6),
+        FamilySpec("mode", 2, 6),
+    ),
+)
+
+
+def random_users(seed: int, users: int = 12, longest: int = 150) -> Histories:
+    """Users u00 … with histories of 1 to ``longest`` events; an event's item is its place + 2."""
+    rng = np.random.default_rng(seed)
+    return {f"u{u:02d}": random_history(rng, int(rng.integers(1, longest + 1))) for u in range(users)}
+
+
+def gold_rows(histories: Mapping[str, list[Event]], spec: SequenceSpec = SPEC) -> pa.Table:
+    """Rows of ``gold/user_sequences`` for these histories."""
+    batches: list[pa.RecordBatch] = []
+    state = None
+    for block, running, final in blocks(dict(histories), set()):
+        rows, state = chunk_block(block, running, final, spec, state)
+        batches += list(rows)
+    return pa.Table.from_batches(batches, arrow_schema(spec))
+
+
+def write_gold(path: Path, rows: pa.Table, file_rows: int = 8) -> int:
+    """Append rows as the pipeline lays them out, in small files of one length bucket; the version."""
+    bucket = rows.column("length_bucket").to_numpy()
+    for size in np.unique(bucket):
+        own = np.flatnonzero(bucket == size)
+        for start in range(0, len(own), file_rows):
+            part = rows.take(pa.array(own[start : start + file_rows]))
+            write_deltalake(str(path), part, mode="append", partition_by=["length_bucket"])
+    return int(DeltaTable(str(path)).version())
+
+
+def hashed(user: str) -> int:
+    """The number that a user id gets in batches."""
+    return int(pd.util.hash_array(np.array([user], object), categorize=False).view(np.int64)[0])
+
+
+def publish(root: Path, version: int, spec: SequenceSpec = SPEC, fit_id: str = "f1") -> None:
+    """Name the sequence table's version in ``ops/published``, with small silver tables beside it."""
+    train_end = datetime(1970, 1, 1, 0, 0, 40, tzinfo=UTC)
+    silver: dict[str, list[dict[str, object]]] = {
+        "items": [{"id": f"i{n}", "index": n} for n in range(2, 400)],
+        "categories": [{"id": f"c{n}", "index": n} for n in range(2, 40)],
+        "event_types": [{"id": f"t{n}", "index": n} for n in range(2, 6)],
+        "themes": [{"fit_id": fit, "theme_id": n} for fit in (fit_id, "old") for n in range(2, 31)],
+        "fits": [{"fit_id": fit_id, "train_end": train_end}],
+    }
+    versions = {"gold/user_sequences": version}
+    for name, rows in silver.items():
+        write_deltalake(f"{root}/silver/{name}", pa.Table.from_pylist(rows), mode="overwrite")
+        versions[f"silver/{name}"] = DeltaTable(f"{root}/silver/{name}").version()
+    now = train_end + timedelta(days=1)
+    new = Published(f"r{version}", now, now, fit_id, versions, "", "{}", spec.to_json())
+    move_pointer(str(root), new, published(str(root)))

@@ -1,0 +1,23 @@
+"""What a training command may end with; each error carries its exit status and one line for a person."""
+
+
+class TrainingError(Exception):
+    """An expected failure: the command prints the message as one line, without a traceback."""
+
+    exit_status = 1
+
+
+class ConfigError(TrainingError):
+    """A wrong argument or configuration, or a run that was begun with another one."""
+
+    exit_status = 2
+
+
+class DataError(TrainingError):
+    """Training data that cannot be read or does not hold what the config asks of it."""
+
+    exit_status = 2
+
+
+class TableError(DataError):
+    """A table, or a version of it, that cannot be opened as what it should be."""

@@ -1,0 +1,1 @@
+"""Offline evaluation: full ranking, candidates, slices, paired statistics, tables and plots."""

@@ -1,0 +1,90 @@
+"""Two models' frames of per-target results, paired target by target, and what follows from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from training.evaluate.ranks import measure
+from training.evaluate.slices import SLICES
+from training.evaluate.statistics import Floats, Interval, Ints, bootstrap
+
+Frames = Mapping[int, pd.DataFrame]
+"""Training seed -> frame of per-target results."""
+
+KEY = ["user", "row", "place", "ts", "item"]
+
+
+def values_of(frame: pd.DataFrame, metric: str) -> Floats:
+    """Per-target values (N,) of a rank metric such as ``hr_10``, or of a column such as ``auc``."""
+    if metric in frame.columns:
+        column: Floats = frame[metric].to_numpy(dtype=np.float64)
+        return column
+    return measure(frame["rank"].to_numpy(), metric)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Per-target differences, model minus control, over all shared seeds; all (N,)."""
+
+    difference: Floats
+    seed: Ints
+    user: Ints
+    control: float  # mean of the control, for relative margins
+
+
+def differences(model: Frames, control: Frames, metric: str, name: str = "all") -> Differences:
+    """Pair two models' targets of one slice.
+
+    ValueError where seeds or targets differ: an unpaired difference would hide what was left out. Also
+    where the slice is empty.
+    """
+    if set(model) != set(control):
+        raise ValueError(f"seeds differ: {sorted(model)} against {sorted(control)}; run the missing ones")
+    parts = []
+    for seed in sorted(model):
+        ours, theirs = (frame.sort_values(KEY, kind="stable") for frame in (model[seed], control[seed]))
+        same = len(ours) == len(theirs) and all(
+            (ours[k].to_numpy() == theirs[k].to_numpy()).all() for k in KEY
+        )
+        if not same:
+            raise ValueError(
+                f"seed {seed}: the models answered different targets ({len(ours)} and {len(theirs)}); "
+                "evaluate both on the same batches"
+            )
+        mask = SLICES[name](theirs)
+        before = values_of(theirs, metric)[mask]
+        parts.append((values_of(ours, metric)[mask] - before, seed, theirs["user"].to_numpy()[mask], before))
+    change, user, before = (np.concatenate([part[n] for part in parts]) for n in (0, 2, 3))
+    if len(change) == 0:
+        raise ValueError(f"slice {name} holds no target")
+    seeds = np.repeat([part[1] for part in parts], [len(part[0]) for part in parts])
+    return Differences(change, seeds, user, float(before.mean()))
+
+
+def compare(
+    model: Frames, control: Frames, metric: str, name: str = "all", *, level: float = 0.95
+) -> Interval:
+    """Interval of model minus control on a slice; the claim "better" needs ``above_zero`` at 95 %."""
+    paired = differences(model, control, metric, name)
+    return bootstrap(paired.difference, paired.seed, paired.user, level=level)
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Whether two models are shown to differ by no more than a margin (absolute)."""
+
+    interval: Interval
+    margin: float
+    holds: bool
+
+
+def equivalence(
+    model: Frames, control: Frames, metric: str, name: str = "all", *, relative_margin: float = 0.01
+) -> Equivalence:
+    """Two one-sided tests at 5 %: the 90 % interval lies in ± ``relative_margin`` of the control's mean."""
+    paired = differences(model, control, metric, name)
+    interval = bootstrap(paired.difference, paired.seed, paired.user, level=0.90)
+    margin = relative_margin * paired.control
+    return Equivalence(interval, margin, interval.within(margin))

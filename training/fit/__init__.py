@@ -1,0 +1,1 @@
+"""Fitting a model: ``python -m training.fit --config conf/train/NAME.toml``."""

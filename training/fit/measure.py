@@ -1,0 +1,82 @@
+"""What validation and the test measure, by ``training.evaluate``: the catalogue's ranking, or candidates."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import torch
+from torch import nn
+
+from training.batch import Batch
+from training.evaluate.candidates import Negatives
+from training.evaluate.run import Summary, evaluate
+from training.evaluate.run_candidates import score_candidates
+from training.evaluate.sessions import SessionFacts
+from training.fit.config import Config
+from training.fit.loop import Validate, Watch
+from training.fit.models import is_click
+from training.fit.objective import as_model
+from training.vocabulary import TrainVocabulary
+
+SLICE_FIGURES: Final = ("targets", "hr_10", "ndcg_10", "gauc")
+"""What is kept of each slice of targets in the metrics of a run; names go on with the negatives' kind."""
+
+
+def validator(
+    batches: Sequence[Batch],
+    device: torch.device,
+    facts: SessionFacts,
+    negatives: Negatives | None = None,
+) -> Validate:
+    """Figures of all targets by their names, and a few of each slice as ``slice/name``.
+
+    With ``negatives``, of candidates; without, of the whole catalogue's ranking.
+    """
+
+    def validate(model: nn.Module, watch: Watch) -> dict[str, float]:
+        return flat(measure(model, batches, device, facts, negatives, watch=watch))
+
+    return validate
+
+
+def measure(  # what the two ways of measuring need
+    model: nn.Module,
+    batches: Sequence[Batch],
+    device: torch.device,
+    facts: SessionFacts,
+    negatives: Negatives | None,
+    *,
+    watch: Watch,
+    calibrate_on: Sequence[Batch] = (),
+) -> Summary:
+    """Slice -> figure -> value, in float32 whatever the precision of training.
+
+    Log loss and normalised entropy of candidates need a calibration, which is fitted on other targets.
+    """
+    asked = as_model(model)
+    if negatives is None:
+        return evaluate(asked, watch(batches), device, facts).summary
+    calibration = None
+    if calibrate_on:
+        calibration = score_candidates(asked, watch(calibrate_on), device, negatives, facts).calibration()
+    return score_candidates(asked, watch(batches), device, negatives, facts).summary(calibration)
+
+
+def negatives_for(config: Config, vocabulary: TrainVocabulary) -> Negatives | None:
+    """The drawn candidates that a click model is measured by; None for the others."""
+    if not is_click(config.model):
+        return None
+    asked = config.data.candidates
+    count, category = torch.from_numpy(vocabulary.items.count), torch.from_numpy(vocabulary.item_category)
+    return Negatives(asked.negatives, count, category, asked.measured)
+
+
+def flat(summary: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """All figures of all targets, and ``SLICE_FIGURES`` of the slices."""
+    sliced = {
+        f"{name}/{figure}": value
+        for name, figures in summary.items()
+        if name != "all"
+        for figure, value in figures.items()
+        if figure.startswith(SLICE_FIGURES)
+    }
+    return dict(summary["all"]) | sliced

@@ -1,0 +1,58 @@
+"""A first SIGTERM or SIGINT asks the run to save and leave; a second one ends it at once."""
+
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+class CutShortError(Exception):
+    """Raised where a signal cuts a validation short."""
+
+
+@dataclass
+class Stop:
+    """Whether a signal came, and which."""
+
+    signal_number: int = 0
+
+    @property
+    def asked(self) -> bool:
+        """Whether the run should save and leave."""
+        return self.signal_number != 0
+
+    def watch(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, until a signal comes; then CutShortError."""
+        for item in items:
+            if self.asked:
+                raise CutShortError
+            yield item
+
+
+@contextmanager
+def listening() -> Iterator[Stop]:
+    """Catch SIGTERM and SIGINT inside the block; the handlers before it come back after."""
+    stop = Stop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def ask(number: int, _: FrameType | None) -> None:
+        stop.signal_number = number
+        signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
+        print(  # noqa: T201
+            f"{signal.Signals(number).name}: saving after this step; once more ends at once",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -1,0 +1,77 @@
+"""ULIM's two encoders of a user: what they do now, and what they do within one category.
+
+Source: PAPERS.md, ULIM, dual-interest learning [D]: self-attention over the latest events and a mean
+pool; target attention over a category's subsequence with the short-term vector as query, so that no
+candidate is needed. Widths, residuals, biases and the query head are our choice.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from features.codes import PADDING
+from training.layers.embed import INIT_STD
+from training.layers.encoder import FeedForward, Shape
+from training.layers.query import QueryHead
+from training.losses import HIDDEN
+
+
+class ShortTerm(nn.Module):
+    """Self-attention over the latest events, a mean over them, then the query (gap, new session).
+
+    Attention runs both ways: every event given is visible to the target. A sample that sees nothing reads
+    a learned start vector.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.encoder = shape.encoder()
+        self.start = nn.Parameter(torch.randn(shape.dim) * INIT_STD)
+        self.head = QueryHead(shape.dim, dropout=shape.dropout)
+
+    def forward(self, events: Tensor, valid: Tensor, query_gap: Tensor, new_session: Tensor) -> Tensor:
+        """(N, dim) of ``events`` (N, T, dim), ``valid`` (N, T) bool and the samples' gap and flag (N,)."""
+        length = events.shape[1]
+        both_ways = torch.ones(1, length, length, dtype=torch.bool, device=events.device)
+        states = self.encoder(events, both_ways, valid)  # (N, T, dim), 0 where not valid
+        count = valid.sum(1, keepdim=True)
+        pooled = states.sum(1) / count.clamp(min=1)
+        pooled = torch.where(count > 0, pooled, self.start.to(pooled.dtype))
+        out: Tensor = self.head(pooled, query_gap, new_session)
+        return out
+
+
+class TargetAttention(nn.Module):
+    """A query attends over K subsets of the same events, with a learned bias for the age of each event.
+
+    The logits of query and event are shared by the subsets, which only differ in what is masked; so K
+    categories cost little more than one. Ages are codes from 1 to ``ages``; 0 masks the event.
+    """
+
+    def __init__(self, dim: int, heads: int, ages: int, ff: float = 2, dropout: float = 0.1) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"dim {dim} does not divide into {heads} heads")
+        self.heads = heads
+        self.before, self.after = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.query, self.merge = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.age = nn.Embedding(ages + 1, heads, padding_idx=PADDING)
+        nn.init.zeros_(self.age.weight)
+        self.feed, self.dropout = FeedForward(dim, ff, dropout), nn.Dropout(dropout)
+
+    def forward(self, query: Tensor, events: Tensor, age: Tensor) -> Tensor:
+        """(N, K, dim) of ``query`` (N, dim), ``events`` (N, T, dim) and ``age`` (N, K, T) int.
+
+        A subset without events gives the query itself, unchanged.
+        """
+        asked = self.query(self.before(query)).unflatten(-1, (self.heads, -1))  # (N, heads, dim_head)
+        key = self.key(events).unflatten(-1, (self.heads, -1))  # (N, T, heads, dim_head)
+        value = self.value(events).unflatten(-1, (self.heads, -1))
+        logits = torch.einsum("nhd,nthd->nht", asked, key).float() * asked.shape[-1] ** -0.5
+        logits = logits[:, :, None] + self.age(age).permute(0, 3, 1, 2).float()  # (N, heads, K, T)
+        seen = (age > 0)[:, None]
+        weights = logits.masked_fill(~seen, HIDDEN).softmax(-1) * seen
+        mixed = torch.einsum("nhkt,nthd->nkhd", weights.to(value.dtype), value).flatten(2)  # (N, K, dim)
+        out = query[:, None] + self.dropout(self.merge(mixed))
+        out = out + self.dropout(self.feed(self.after(out)))
+        return torch.where(seen.any(-1).transpose(1, 2), out, query[:, None].to(out.dtype))

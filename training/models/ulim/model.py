@@ -1,0 +1,159 @@
+"""ULIM: a short-term vector for the whole catalogue, long-term vectors for one category each.
+
+Source: PAPERS.md, ULIM [D]. Loss ``alpha * L_long + beta * L_short`` as there; the next category's loss
+is added, since PGIN shares no parameter with the rest. A target whose category the user never touched
+has no long-term vector of its own: it trains the short one only.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+
+from features.codes import FIRST_INDEX
+from training.batch import Batch, Groups, Rows, Samples
+from training.groups import LONG, SHORT
+from training.layers.embed import EventEmbedding, Sizes
+from training.layers.encoder import Shape
+from training.layers.objective import hide_untrained, mean_where, next_item_nll, trained_items
+from training.losses import HIDDEN, full_log_probs
+from training.model import Loss
+from training.models.ulim.catalogue import CatalogueByCategory, by_category
+from training.models.ulim.encoders import ShortTerm, TargetAttention
+from training.models.ulim.history import at_places, latest_events, ranks_in_category, ranks_of_places
+from training.models.ulim.loss import in_category_softmax
+from training.models.ulim.pgin import Pgin
+
+SHORT_SHARE = 0.5
+"""Share of the short-term vector in the catalogue's scores, as in the cascade's candidates (our choice)."""
+
+
+class Interests(NamedTuple):
+    """What N users want: now, and within K categories each."""
+
+    short: Tensor  # (N, d)
+    long: Tensor  # (N, K, d); the short vector where the user has no event of the category
+    seen: Tensor  # (N, K) bool: the user has visible events of the category
+
+
+class Ulim(nn.Module):
+    """Both interests over one event embedding, and PGIN to say which categories to look in.
+
+    ``item_category`` (V,) gives each item's category. ``searched`` categories get a long-term vector when
+    the catalogue is scored. ``alpha`` and ``beta`` weigh the long and the short loss.
+    """
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        item_category: Tensor,
+        shape: Shape | None = None,
+        *,
+        category_dim: int = 32,
+        searched: int = 25,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+    ) -> None:
+        super().__init__()
+        shape = shape or Shape()
+        self.searched, self.alpha, self.beta = searched, alpha, beta
+        self.events = EventEmbedding(sizes, shape.dim, shape.dropout)
+        self.short = ShortTerm(shape)
+        self.long = TargetAttention(shape.dim, shape.heads, LONG, shape.ff, shape.dropout)
+        self.pgin = Pgin(sizes.categories, category_dim, dropout=shape.dropout)
+        self.catalogue = CatalogueByCategory(item_category, sizes.categories)
+
+    def item_vectors(self) -> Tensor:
+        """(V, d) vectors to search by inner product."""
+        return self.events.item_vectors()
+
+    def interests(self, rows: Rows, samples: Samples, category: Tensor) -> Interests:
+        """Short-term vectors, and long-term ones for ``category`` (N, K)."""
+        events = self.events(rows)  # (B, L, d)
+        short = self._short(events, samples, latest_events(samples, SHORT))
+        rank = ranks_in_category(rows, samples, category, LONG)  # (N, K, L)
+        long = self.long(short, events[samples.row], rank)
+        return Interests(short, long, (rank > 0).any(-1))
+
+    def categories(self, rows: Rows, samples: Samples, count: int) -> tuple[Tensor, Tensor]:
+        """The most probable next categories (N, count) int64, best first, and their log-probabilities."""
+        found = self.pgin(rows, samples).topk(min(count, self.pgin.size), dim=1)
+        return found.indices, found.values
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Long, short and category loss of a batch with groups; ValueError where it has none."""
+        groups, samples = batch.groups, batch.samples
+        if groups is None or samples is None:
+            raise ValueError("ULIM learns from batches grouped by category; ask the loader for groups")
+        events = self.events(batch.rows)
+        short = self._short(events, samples, groups.short_pos)
+        trained = trained_items(samples) & groups.mask
+        gates = short.new_zeros(len(short), 1, dtype=torch.float32)
+        short_nll, _ = next_item_nll(short[:, None], gates, self.item_vectors(), samples, batch.shared)
+        parts = {
+            "long": mean_where(self._long_nll(events, short, samples, groups), trained & _has_long(groups)),
+            "short": mean_where(short_nll, trained),
+            "category": mean_where(
+                self.pgin.loss(batch.rows, samples), groups.mask & (samples.category >= FIRST_INDEX)
+            ),
+        }
+        total = self.alpha * parts["long"] + self.beta * parts["short"] + parts["category"]
+        return Loss(total, {name: part.detach() for name, part in parts.items()})
+
+    def score_catalogue(self, rows: Rows, samples: Samples) -> Tensor:
+        """(N, V) float32 log-probabilities of the items, a mixture of two ways to choose one (our choice).
+
+        ``½ softmax(short · E) + ½ Σ_c P(c) softmax_c(long_c · E)``: the long-term vectors are only trained
+        to compare items within a category, so their scores need PGIN's probability of the category before
+        they compare across. The sum runs over the ``searched`` most probable categories.
+        """
+        category, log_prob = self.categories(rows, samples, self.searched)
+        found = self.interests(rows, samples, category)
+        short = full_log_probs(found.short, self.item_vectors()) + math.log(SHORT_SHARE)
+        long = self._hierarchical(found.long, category, log_prob) + math.log1p(-SHORT_SHARE)
+        return hide_untrained(torch.logaddexp(short, long))
+
+    def score_candidates(self, rows: Rows, samples: Samples) -> Tensor:
+        """(N, 1 + C) float32: the catalogue's scores of the candidates."""
+        if samples.cand_item is None:
+            raise ValueError("these samples have no candidates; give them cand_item")
+        return self.score_catalogue(rows, samples).gather(1, samples.cand_item.long())
+
+    def _short(self, events: Tensor, samples: Samples, pos: Tensor) -> Tensor:
+        recent = at_places(events, samples.row, pos)  # (N, 100, d)
+        out: Tensor = self.short(recent, pos >= 0, samples.query_gap, samples.new_session)
+        return out
+
+    def _long_nll(self, events: Tensor, short: Tensor, samples: Samples, groups: Groups) -> Tensor:
+        """(N,) loss of each sample's long-term vector within its own category."""
+        own = at_places(events, samples.row, groups.long_pos)  # (N, 64, d)
+        long = self.long(short, own, ranks_of_places(groups.long_pos)[:, None])[:, 0]
+        return in_category_softmax(
+            long,
+            self.item_vectors(),
+            samples.item,
+            groups.positive_logq,
+            negative=groups.negative,
+            logq=groups.logq,
+        )
+
+    def _hierarchical(self, long: Tensor, category: Tensor, log_prob: Tensor) -> Tensor:
+        """(N, V) float32 ``log P(c) + log softmax_c(long_c · E)`` for items of ``category`` (N, K)."""
+        table = self.item_vectors()
+        scores = log_prob.new_full((len(category), len(table)), HIDDEN)
+        searched = category.shape[1]
+        for name, places in by_category(category.flatten()):
+            items, sample = self.catalogue.items(name), places // searched
+            if len(items) == 0:
+                continue
+            logits = long.flatten(0, 1)[places] @ table[items].T.to(long.dtype)  # (n, items)
+            within = log_softmax(logits.float(), dim=1) + log_prob.flatten()[places, None]
+            scores[sample[:, None], items] = within
+        return scores
+
+
+def _has_long(groups: Groups) -> Tensor:
+    """(N,) bool: the sample has visible events of its category."""
+    return groups.long_pos[:, -1] >= 0
