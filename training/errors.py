@@ -21,3 +21,7 @@ class DataError(TrainingError):
 
 class TableError(DataError):
     """A table, or a version of it, that cannot be opened as what it should be."""
+
+
+class RelayedError(TrainingError):
+    """The first rank failed and says why; this one only ends."""

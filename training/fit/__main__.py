@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from training.errors import ConfigError, TrainingError
+from training.errors import ConfigError, RelayedError, TrainingError
 
 EXAMPLES = """examples:
   python -m training.fit --config conf/train/sasrec.toml
@@ -57,7 +57,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 def main(words: Sequence[str]) -> int:
     """Run the command; the exit status comes back."""
-    first = os.environ.get("LOCAL_RANK", "0") == "0"  # the other ranks' processes run this as well
+    rank = os.environ.get("LOCAL_RANK", "0")  # the other ranks' processes run this as well
     try:
         args = parse(words)
         from training.fit.load import load_config  # noqa: PLC0415, torch is slow to import, --help need not wait
@@ -66,16 +66,18 @@ def main(words: Sequence[str]) -> int:
         from training.fit.run import run_fit  # noqa: PLC0415
 
         summary, signal_number = run_fit(config, args.resume)
+    except RelayedError as error:
+        return error.exit_status
     except TrainingError as error:
-        if first:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)  # noqa: T201
+        where = "" if rank == "0" else f"rank {rank}: "
+        print(f"error: {where}{' '.join(str(error).split())}", file=sys.stderr, flush=True)  # noqa: T201
         return error.exit_status
     except KeyboardInterrupt:
         return 130
     except Exception:
         traceback.print_exc()
         return 1
-    if first:
+    if rank == "0":
         print(json.dumps(summary), flush=True)  # noqa: T201
     return 128 + signal_number if signal_number else 0
 

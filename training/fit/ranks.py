@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 from lightning_fabric import Fabric
 
-from training.errors import TrainingError
+from training.errors import RelayedError, TrainingError
 
 Result = TypeVar("Result")
 
@@ -49,5 +49,5 @@ def first_rank_first(fabric: Fabric, work: Callable[[], Result]) -> Result:
     if failure is not None:
         raise failure
     if message:
-        raise TrainingError(message)
+        raise RelayedError(message)
     return work() if result is None else result

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from training.errors import ConfigError
@@ -34,11 +35,12 @@ def run_fit(config: Config, resume: bool) -> tuple[dict[str, Any], int]:
     fabric.launch()
     report, folder = Reporter(fabric.is_global_zero), RunFolder(Path(config.output))
     report.say("opening the data …")
-    opened = first_rank_first(fabric, lambda: _open(config, folder, resume))
+    opened = first_rank_first(fabric, lambda: _open(config, folder, resume or not fabric.is_global_zero))
     config = config.pinned(opened.table.version)
     random_state.seed_everything(config.seed)
     model = build(config.model, opened.vocabulary)
     _introduce(report, config, opened, model)
+    _warn_of_threads(report, folder)
     report.say("reading sessions and the validation window …")
     facts = opened.session_facts(config.data.tokens)
     validation = opened.held_out(opened.splits.valid, config.validation.targets, config.data.tokens)
@@ -65,6 +67,16 @@ def _open(config: Config, folder: RunFolder, resume: bool) -> Opened:
         opened.vocabulary.save(folder.vocabulary)
         folder.begin(to_toml(config.pinned(opened.table.version)), traced, resume)
     return opened
+
+
+def _warn_of_threads(report: Reporter, folder: RunFolder) -> None:
+    """Sums depend on the number of threads in their last bits."""
+    then, now = (folder.read("run.json") or {}).get("cpu_threads"), torch.get_num_threads()
+    if then != now:
+        report.say(
+            f"begun with {then} CPU threads, now {now}: the weights may differ in their last bits from those "
+            f"of an uninterrupted run; OMP_NUM_THREADS={then} keeps them the same"
+        )
 
 
 def _introduce(report: Reporter, config: Config, opened: Opened, model: nn.Module) -> None:

@@ -10,7 +10,16 @@ from torch import nn
 from features.spec import FamilySpec
 from tests.oracles.strands import Event
 from tests.training.chains import chain_rows
-from tests.training.cmsl.cases import FAMILIES, SIZES, SMALL, random_rows, ranker, retrieval, with_candidates
+from tests.training.cmsl.cases import (
+    FAMILIES,
+    SIZES,
+    SMALL,
+    item_category,
+    random_rows,
+    ranker,
+    retrieval,
+    with_candidates,
+)
 from tests.training.rows import rows_of
 from training.batch import Batch, Rows, Samples, Shared, all_targets
 from training.losses import FULL_SOFTMAX_ITEMS
@@ -183,6 +192,27 @@ def test_a_ranker_reads_its_history_and_no_more() -> None:
         item[int(far.row), place] = 3 if item[int(far.row), place] != 3 else 4
         found = model.score_candidates(replace(rows, item=item), far)
         assert torch.equal(found, expected) != has_say
+
+
+@torch.no_grad()
+def test_a_ranker_encodes_the_prefix_and_nothing_else() -> None:
+    """Sample by sample without padding; where nothing is visible, one learned event stands in."""
+    model, rows = ranker(history=9), random_rows(3)
+    samples = with_candidates(rows)
+    expected = model.score_candidates(rows, samples)
+    assert (samples.end == 0).any()
+    embedded = model.embed(rows)
+    for n in range(len(samples.row)):
+        end = int(samples.end[n])
+        seen = embedded[samples.row[n], max(0, end - 9) : end] + model.sum.which[0]
+        events = model.sum.gate(seen).sigmoid() * seen if end else model.nothing[None]
+        item = int(samples.cand_item[n, 1])
+        candidate = model.embed.item.weight[item] + model.embed.category.weight[item_category()[item]]
+        query = model.query(samples.query_gap[n : n + 1], samples.new_session[n : n + 1])[0]
+        tokens = torch.cat([model.norm(torch.stack([candidate, query])), model.tokens])[None]
+        _, made = model.encoder(events[None], tokens, torch.tensor([len(events)]))
+        logit = model.logit(model.skip(torch.cat([tokens, *made], dim=1)))[0, 0]
+        torch.testing.assert_close(expected[n, 1], logit, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()

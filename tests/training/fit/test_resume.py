@@ -88,6 +88,7 @@ def test_a_signal_during_validation_saves_first_and_validates_later(
     outcome, _ = train(tmp_path, config(tmp_path), stop=stop, validate=interrupted)
     assert (outcome.status, outcome.progress.step, outcome.progress.validated) == ("interrupted", 12, 6)
     outcome, model = train(tmp_path, config(tmp_path))
+    assert model.stages[:2] == [(11, STEPS), (12, STEPS)]  # validated in the stage it was trained in
     assert same_weights(model, uninterrupted[0])
     assert _without_times(tmp_path) == _without_times(uninterrupted[1])
 

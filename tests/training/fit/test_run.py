@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -221,6 +223,49 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     assert "python -m training.fit --config conf/train/mos.toml --resume" in capsys.readouterr().out
+
+
+def _process(config: Path, *words: str) -> dict[str, Any]:
+    """The summary of the command as a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "training.fit", "--config", str(config), *words],
+        # oneDNN's AMX code for bf16 ends the process where a sandbox forbids those instructions
+        env=os.environ | {"OMP_NUM_THREADS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = (text for text in done.stdout.splitlines() if text.startswith("{"))
+    summary: dict[str, Any] = json.loads(line)
+    return summary
+
+
+@pytest.mark.slow
+def test_two_devices_train_and_resume_through_the_loader(command: Any, tmp_path: Path) -> None:
+    """The ranks' processes run the command themselves."""
+    own = (tmp_path / "small.toml", "--set", "hardware.devices=2")
+    summary = _process(*own)
+    assert (summary["status"], summary["steps"]) == ("done", 8)
+    assert _process(*own, "--resume")["steps"] == 8
+    newest = read(files(RunFolder(tmp_path / "run").checkpoints)[-1])
+    assert len(newest.ranks) == 2
+    status, _, told = command("--resume")
+    assert status == 2
+    assert "hardware.devices was 2, is 1" in told
+
+
+@pytest.mark.slow
+def test_bf16_trains_nearly_as_float32(command: Any, tmp_path: Path) -> None:
+    command()
+    _process(
+        tmp_path / "small.toml", "--set", "hardware.precision=bf16-mixed", "--set", f"output={tmp_path}/bf16"
+    )
+    losses = [RunFolder(tmp_path / name).history()[-2]["loss"] for name in ("run", "bf16")]
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 def _same_weights(one: Path, other: Path) -> bool:

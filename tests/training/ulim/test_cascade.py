@@ -36,6 +36,7 @@ def queries(seed: int, categories: int) -> Queries:
     return Queries(
         rng.normal(size=(USERS, DIM)).astype(np.float32),
         rng.normal(size=(USERS, categories, DIM)).astype(np.float32),
+        np.ones(names.shape, bool),
         names,
         chance,
     )
@@ -79,7 +80,7 @@ def test_cascade_equals_brute_force(seed: int, size: int, categories: int, quota
 def test_all_categories_whole_are_the_whole_catalogue() -> None:
     """K = all categories with room for each: every trained item is found, once."""
     _, built = indexes()
-    plan = Plan(2 * (CATEGORIES - 2) * ITEMS, CATEGORIES - 2)
+    plan = Plan(2 * (CATEGORIES - 2) * ITEMS, CATEGORIES - 2, "equal")
     found = candidates(search(queries(0, CATEGORIES - 2), built, (plan,)), plan)
     assert np.array_equal(np.sort(found[:, : ITEMS - 2], axis=1)[0], np.arange(2, ITEMS))
     assert not found[:, ITEMS - 2 :].any()
@@ -88,7 +89,7 @@ def test_all_categories_whole_are_the_whole_catalogue() -> None:
 def test_one_search_serves_every_plan() -> None:
     _, built = indexes()
     asked = queries(3, 4)
-    plans = (Plan(4, 1), Plan(10, 4), Plan(20, 2, "probability"))
+    plans = (Plan(4, 1), Plan(10, 4, "equal"), Plan(20, 2))
     together = search(asked, built, plans)
     for plan in plans:
         alone = candidates(search(asked, built, (plan,)), plan)

@@ -21,7 +21,7 @@ from training.models.ulim.control import GlobalRetrieval
 from training.models.ulim.index import ItemIndexes
 from training.models.ulim.report import COVERED, HISTORY, USER, cascade_plans, hit_rates, retrieval_hits
 
-PLANS = (Plan(4, 1), Plan(12, 3), Plan(12, 3, "probability"))
+PLANS = (Plan(4, 1, "equal"), Plan(12, 3, "equal"), Plan(12, 3))
 
 
 def halves(rows: Rows) -> list[tuple[Rows, Samples]]:

@@ -28,7 +28,6 @@ class Construction(nn.Module):
         self.query, self.merge = nn.Linear(dim, width), nn.Linear(width, dim)
         bound = 1 / math.sqrt(dim)
         self.key_value = nn.Parameter(torch.empty(config.strands, dim, 2 * width).uniform_(-bound, bound))
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, events: Tensor, tokens: Tensor) -> Tensor:
         """Strands (k, B, n, d) of ``events`` (B, n, d).
@@ -44,5 +43,5 @@ class Construction(nn.Module):
         query = self.query(self.norm_events(events)).unflatten(-1, (self.heads, -1))  # (B, n, h, e)
         score = (query[None, :, :, None] * key).sum(-1) / math.sqrt(query.shape[-1])  # (k, B, n, m̂, h)
         attended = (score.softmax(-2)[..., None] * value).sum(-3)  # (k, B, n, h, e)
-        strands: Tensor = events + self.dropout(self.merge(attended.flatten(-2)))
+        strands: Tensor = events + self.merge(attended.flatten(-2))
         return strands

@@ -20,11 +20,10 @@ class Compression(nn.Module):
         super().__init__()
         self.inner = nn.Linear(config.strands * config.dim, config.hidden)
         self.outer = nn.Linear(config.hidden, config.dim)
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, strands: Tensor) -> Tensor:
         """(k, B, n, d) -> (B, n, d)."""
-        out: Tensor = self.outer(self.dropout(gelu(self.inner(strands.movedim(0, -2).flatten(-2)))))
+        out: Tensor = self.outer(gelu(self.inner(strands.movedim(0, -2).flatten(-2))))
         return out
 
 

@@ -10,9 +10,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from features.codes import PADDING
+from training.batch import Rows, Samples
 from training.models.ulim.index import ItemIndexes
+from training.models.ulim.model import Ulim
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -23,12 +26,14 @@ Quota = Literal["equal", "probability"]
 class Plan:
     """``candidates`` items, half of them from ``categories`` categories.
 
-    ``quota`` shares that half out equally, or by the categories' probabilities.
+    ``quota`` shares that half out by the categories' probabilities, or equally. Equal shares waste most of
+    a small half on categories that do not come: 0.47 to 0.74 hit at 50 candidates where shares by
+    probability hit 0.91 (theme chains that resume, 600 steps, one seed).
     """
 
     candidates: int
     categories: int
-    quota: Quota = "equal"
+    quota: Quota = "probability"
 
     def __post_init__(self) -> None:
         if self.candidates < 2 or self.categories < 1:
@@ -46,6 +51,7 @@ class Queries:
 
     short: Floats  # (N, d)
     long: Floats  # (N, K, d)
+    seen: NDArray[np.bool_]  # (N, K): the user has events of the category; else long is short
     category: Ints  # (N, K), most probable first
     probability: NDArray[np.float64]  # (N, K)
 
@@ -57,6 +63,24 @@ class Found:
     everything: Ints  # (N, depth) items, best first
     within: Ints  # (N, K, depth) items of each category, best first
     probability: NDArray[np.float64]  # (N, K)
+
+
+def ask(model: Ulim, rows: Rows, samples: Samples, categories: int) -> Queries:
+    """A model's vectors and most probable categories for N users, as arrays on the host."""
+    category, log_prob = model.categories(rows, samples, categories)
+    return ask_within(model, rows, samples, category, log_prob.double().exp())
+
+
+def ask_within(model: Ulim, rows: Rows, samples: Samples, category: Tensor, probability: Tensor) -> Queries:
+    """The same for given categories (N, K), best first, and their probabilities (N, K)."""
+    found = model.interests(rows, samples, category)
+    return Queries(
+        short=found.short.float().cpu().numpy(),
+        long=found.long.float().cpu().numpy(),
+        seen=found.seen.cpu().numpy(),
+        category=category.cpu().numpy(),
+        probability=probability.double().cpu().numpy(),
+    )
 
 
 def search(queries: Queries, indexes: ItemIndexes, plans: tuple[Plan, ...]) -> Found:

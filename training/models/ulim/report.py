@@ -15,7 +15,7 @@ from torch import Tensor
 from features.codes import FIRST_INDEX
 from training.batch import Rows, Samples
 from training.evaluate.queries import without_answers
-from training.models.ulim.cascade import Plan, Queries, Quota, candidates, search
+from training.models.ulim.cascade import Plan, Quota, ask, ask_within, candidates, search
 from training.models.ulim.control import GlobalRetrieval
 from training.models.ulim.index import ItemIndexes
 from training.models.ulim.model import Ulim
@@ -82,28 +82,24 @@ def _hits_of_part(
     rows: Rows, samples: Samples, model: Ulim, indexes: ItemIndexes, plans: tuple[Plan, ...]
 ) -> dict[str, NDArray[np.generic]]:
     asked = without_answers(samples)
-    category, log_prob = model.categories(rows, asked, max(plan.categories for plan in plans))
-    own = model.catalogue.item_category[samples.item.long()][:, None].long()  # the ceiling's oracle
-    interests = model.interests(rows, asked, torch.cat([category, own], dim=1))
-    short, long = _floats(interests.short), _floats(interests.long)
-    probability = log_prob.double().exp().cpu().numpy()
-
-    found = search(Queries(short, long[:, :-1], category.cpu().numpy(), probability), indexes, plans)
+    queries = ask(model, rows, asked, max(plan.categories for plan in plans))
+    found = search(queries, indexes, plans)
     columns: dict[str, NDArray[np.generic]] = {}
     for plan in plans:
         name = f"cascade_{plan.candidates}_k{plan.categories}_{plan.quota}"
         columns[name] = _hits(candidates(found, plan), samples.item)
 
-    sizes = sorted({plan.candidates for plan in plans})
-    oracle_plans = tuple(Plan(size, 1) for size in sizes)
-    certain = np.ones((len(short), 1))
-    oracle = search(Queries(short, long[:, -1:], own.cpu().numpy(), certain), indexes, oracle_plans)
-    for size, plan in zip(sizes, oracle_plans, strict=True):
+    own = model.catalogue.item_category[samples.item.long()][:, None].long()
+    oracle = ask_within(model, rows, asked, own, torch.ones_like(own))
+    oracle_plans = tuple(Plan(size, 1) for size in sorted({plan.candidates for plan in plans}))
+    best = search(oracle, indexes, oracle_plans)
+    for plan in oracle_plans:
+        size = plan.candidates
         columns[f"short_{size}"] = _hits(found.everything[:, :size], samples.item)
-        columns[f"ceiling_{size}"] = _hits(candidates(oracle, plan), samples.item)
+        columns[f"ceiling_{size}"] = _hits(candidates(best, plan), samples.item)
 
     columns[COVERED] = (samples.item >= FIRST_INDEX).cpu().numpy()
-    columns[HISTORY] = interests.seen[:, -1].cpu().numpy()
+    columns[HISTORY] = oracle.seen[:, 0]
     columns[USER] = rows.user_id[samples.row].cpu().numpy()
     return columns
 
