@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -188,6 +190,20 @@ def test_a_grid_runs_reports_and_goes_on(
     config.write_text(GRID.format(warehouse=warehouse).replace("min_count = 1", "min_count = 2"))
     _, _, log = run("--prepare")
     assert "expanding small" in log
+
+
+def test_workers_share_the_cells(warehouse: Path, tmp_path: Path) -> None:
+    config, out = tmp_path / "grid.toml", tmp_path / "out"
+    config.write_text(GRID.format(warehouse=warehouse))
+    words = ["--config", str(config), "--out", str(out), "--workers", "2", "--threads", "1"]
+    command = [sys.executable, "-m", "training.experiments", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(": done") == 4 and "finished before" not in done.stderr
+    table = Results(out / "results").table()
+    assert set(zip(table["model"], table["seed"], strict=True)) == {
+        (model, seed) for model in ("sasrec", "popularity") for seed in (1, 2)
+    }
 
 
 @pytest.mark.parametrize(
