@@ -109,17 +109,17 @@ def run_grid(
 ) -> None:
     """Run the cells that are not finished, in order, and keep each outcome at once.
 
+    Each cell is asked for when the one before it is done, so that several processes can share them.
     ``report`` gets a line before and after each. A failure ends the grid; what was finished stays.
     """
-    asked = list(cells)
-    for number, cell in enumerate(asked, start=1):
-        label, mark = f"[{number}/{len(asked)}] {cell}", fingerprint(cell)
+    for cell in cells:
+        mark = fingerprint(cell)
         if results.finished(cell, mark):
-            report(f"{label}: finished before")
+            report(f"{cell}: finished before")
             continue
-        report(f"{label} …")
+        report(f"{cell} …")
         results.save(cell, run(cell), mark)
-        report(f"{label}: done")
+        report(f"{cell}: done")
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:

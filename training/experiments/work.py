@@ -80,16 +80,28 @@ def _work(bench: Bench, cells: Sequence[Cell], taken: Any) -> None:
     def fingerprint(cell: Cell) -> str:
         return f"{config(cell).fingerprint} {bundle(cell.data).fingerprint}"
 
-    own = cells if taken is None else _next(cells, taken)
+    place = 0
+
+    def own() -> Iterator[Cell]:
+        nonlocal place
+        for place in _places(len(cells), taken):
+            yield cells[place]
+
+    def report(line: str) -> None:
+        say(f"[{place + 1}/{len(cells)}] {line}")
+
     with listening() as stop:
-        run_grid(stop.watch(own), Results(bench.results), outcome, fingerprint, say)
+        run_grid(stop.watch(own()), Results(bench.results), outcome, fingerprint, report)
 
 
-def _next(cells: Sequence[Cell], taken: Any) -> Iterator[Cell]:
-    """The cells that no other worker has taken, first to last."""
+def _places(count: int, taken: Any) -> Iterator[int]:
+    """The places that no other worker has taken, first to last; without others, all."""
+    if taken is None:
+        yield from range(count)
+        return
     while True:
         with taken.get_lock():
             place, taken.value = taken.value, taken.value + 1
-        if place >= len(cells):
+        if place >= count:
             return
-        yield cells[place]
+        yield place

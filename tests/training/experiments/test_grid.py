@@ -1,6 +1,7 @@
 """A grid from a published table to its report, and what it must do when it is run again."""
 
 import json
+import multiprocessing
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from training.experiments.bundle import Bundle
 from training.experiments.config import load_grid
 from training.experiments.memory import MemoryLoader
 from training.experiments.prepare import prepare
+from training.experiments.work import _places
 from training.fit.config import Data
 from training.negatives import SharedNegatives
 
@@ -200,10 +202,18 @@ def test_workers_share_the_cells(warehouse: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(": done") == 4 and "finished before" not in done.stderr
+    assert set(re.findall(r"\[(./4)\] .*: done", done.stderr)) == {"1/4", "2/4", "3/4", "4/4"}
     table = Results(out / "results").table()
     assert set(zip(table["model"], table["seed"], strict=True)) == {
         (model, seed) for model in ("sasrec", "popularity") for seed in (1, 2)
     }
+
+
+def test_a_worker_takes_one_cell_at_a_time() -> None:
+    taken = multiprocessing.get_context("spawn").Value("q", 0)
+    one, other = _places(5, taken), _places(5, taken)
+    assert [next(one), next(other), next(other), next(one)] == [0, 1, 2, 3]
+    assert (list(one), list(other), list(_places(3, None))) == ([4], [], [0, 1, 2])
 
 
 @pytest.mark.parametrize(
