@@ -29,8 +29,9 @@ from features.chunks import arrow_schema, chunk_block
 from features.spec import SequenceSpec
 from training import loader as loading
 from training.batch import Batch
+from training.batchers import token_batches
 from training.gold import Block, table_blocks
-from training.loader import Loader, LoaderConfig, token_batches
+from training.loader import Loader, LoaderConfig
 from training.models.mos import MoS
 from training.pools import PoolKind
 from training.reading import read_epoch

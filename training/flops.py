@@ -6,14 +6,19 @@ work, embedding look-ups, hashing and sorting.
 """
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from training.batch import Rows, Samples
 from training.layers.embed import Sizes
+from training.model import as_model
+from training.models.cmsl.retrieval import Cmsl
+from training.models.moe import Balanced
 from training.models.mos import MoS
-from training.models.pooled import PooledModel
 from training.models.sasrec import SASRec
+from training.models.ulim.control import GlobalRetrieval
+from training.models.ulim.model import Ulim
 
 
 def one_target(sizes: Sizes, length: int, *, themes: int = 8, session: int = 8) -> tuple[Rows, Samples]:
@@ -55,20 +60,25 @@ def one_target(sizes: Sizes, length: int, *, themes: int = 8, session: int = 8) 
 
 
 @torch.no_grad()
-def forward_flops(
-    model: SASRec | PooledModel | MoS, rows: Rows, samples: Samples, *, strand_length: int = 32
-) -> int:
-    """FLOPs of the states (retrieval, the catalogue's products left out) or of one candidate's score.
+def forward_flops(model: nn.Module, rows: Rows, samples: Samples, *, strand_length: int = 32) -> int:
+    """FLOPs of the vectors to search with, the catalogue's products left out, or of a candidate's score.
 
-    A retrieval MoS is asked in its packed form, with strands of ``strand_length`` events.
+    A retrieval MoS is asked in its packed form, with strands of ``strand_length`` events; ULIM for its
+    next categories and the vectors of those it searches; a click model for one candidate.
     """
     model.eval()
     counter = FlopCounterMode(display=False)
     with counter, sdpa_kernel(SDPBackend.MATH):
-        if isinstance(model, MoS):
-            model.packed_vectors(rows, samples, strand_length)
-        elif isinstance(model, SASRec):
-            model.states(rows, samples)
-        else:
-            model.score_candidates(rows, samples)
+        match model:
+            case Balanced():
+                return forward_flops(model.get_submodule("model"), rows, samples)
+            case MoS():
+                model.packed_vectors(rows, samples, strand_length)
+            case Ulim():
+                category, _ = model.categories(rows, samples, model.searched)
+                model.interests(rows, samples, category)
+            case SASRec() | Cmsl() | GlobalRetrieval():
+                model.states(rows, samples)
+            case _:
+                as_model(model).score_candidates(rows, samples)
     return int(counter.get_total_flops())

@@ -15,11 +15,8 @@ import numpy as np
 import torch
 
 from training.batch import Batch
-from training.batching import Asked, Batcher, Plan, TokenBatches
+from training.batching import Batcher, Plan
 from training.errors import ConfigError
-from training.groups import GroupBatches, GroupRule
-from training.in_category import InCategory
-from training.negatives import Candidates, Kind, SharedNegatives
 from training.pools import PoolKind
 from training.prefetch import Prefetch
 from training.reading import read_epoch
@@ -57,39 +54,6 @@ class LoaderConfig:
         for name in ("workers", "open_row_groups", "ahead"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"loader: {name} = {getattr(self, name)} must be at least 1")
-
-
-def token_batches(  # the parameters are those of the config's [data]
-    vocabulary: TrainVocabulary,
-    *,
-    tokens: int = 4096,
-    negatives: int = 512,
-    pool_rows: int = 8192,
-    candidates: tuple[Kind, int] | None = None,
-    per_row: int = 0,
-) -> Callable[[], Batcher]:
-    """Batches of about ``tokens`` places with all their targets, or ``per_row`` of each row, as samples.
-
-    ``negatives`` shared ones a batch (0: none); ``candidates``: kind and number of each sample's own.
-    """
-    count = torch.from_numpy(vocabulary.items.count)
-    category = torch.from_numpy(vocabulary.item_category)
-    asked = Asked(
-        SharedNegatives(count, negatives) if negatives else None,
-        Candidates(candidates[0], count, category, candidates[1]) if candidates else None,
-        per_row,
-    )
-    return lambda: TokenBatches(tokens, pool_rows, asked)
-
-
-def category_groups(
-    vocabulary: TrainVocabulary, rule: GroupRule | None = None, *, negatives: int = 512
-) -> Callable[[], Batcher]:
-    """Batches grouped by category (ULIM), with ``negatives`` shared ones besides (0: none)."""
-    count = torch.from_numpy(vocabulary.items.count)
-    in_category = InCategory(count, torch.from_numpy(vocabulary.item_category))
-    shared = SharedNegatives(count, negatives) if negatives else None
-    return lambda: GroupBatches(rule or GroupRule(), in_category, shared)
 
 
 class Loader:

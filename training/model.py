@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.batch import Batch, Rows, Samples
 
@@ -29,3 +29,10 @@ class Model(Protocol):
     def score_candidates(self, rows: Rows, samples: Samples) -> Tensor:
         """(N, 1 + C) float32 scores of the samples' candidates."""
         ...
+
+
+def as_model(module: nn.Module) -> Model:
+    """The module as what it offers; TypeError where it offers less."""
+    if not isinstance(module, Model):
+        raise TypeError(f"{type(module).__name__} lacks a method of training.model.Model")
+    return module

@@ -17,10 +17,11 @@ from petastorm.workers_pool.ventilator import ConcurrentVentilator
 from tests.training.gold import SPEC, gold_rows, random_users, write_gold
 from training import pools
 from training.batch import Batch
+from training.batchers import category_groups, token_batches
 from training.errors import ConfigError
 from training.gold import table_blocks
 from training.groups import GroupRule
-from training.loader import Loader, LoaderConfig, category_groups, token_batches
+from training.loader import Loader, LoaderConfig
 from training.pools import PoolKind
 from training.prefetch import Prefetch
 from training.reading import RowsLostError, read_epoch

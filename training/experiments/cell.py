@@ -4,33 +4,36 @@ import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import torch
+import pandas as pd
 from lightning_fabric import Fabric
 from torch import nn
 
 from training.batch import Batch, all_targets
-from training.batching import Asked, Batcher, TokenBatches
 from training.errors import TrainingError
 from training.evaluate.experiment import Outcome
-from training.evaluate.run import evaluate
+from training.evaluate.run import Summary, evaluate
+from training.evaluate.run_candidates import score_candidates
 from training.experiments.bundle import Bundle
 from training.experiments.memory import MemoryLoader
 from training.fit import random_state
+from training.fit.batches import batcher
 from training.fit.build import build, parameters
 from training.fit.checkpoint import read_whole
 from training.fit.config import Config
 from training.fit.device import make_fabric
 from training.fit.loop import Training
-from training.fit.measure import validator
-from training.fit.models import Counted, Ulim
-from training.fit.objective import as_model, on_step
+from training.fit.measure import negatives_for, validator
+from training.fit.models import Counted
+from training.fit.objective import on_step
 from training.fit.run_folder import RunFolder
 from training.fit.signals import Stop
-from training.groups import GroupBatches, GroupRule
-from training.in_category import InCategory
-from training.negatives import SharedNegatives
+from training.flops import forward_flops, one_target
+from training.model import as_model
+
+FLOPS_AT: Final = 256
+"""Events before the target whose FLOPs are reported (``training.flops``)."""
 
 
 def run_cell(config: Config, bundle: Bundle, stop: Stop) -> Outcome:
@@ -47,22 +50,25 @@ def run_cell(config: Config, bundle: Bundle, stop: Stop) -> Outcome:
         facts |= _count(model, bundle)
     else:
         facts |= _train(fabric, config, model, bundle, stop)
-    model.to(fabric.device)
-    began = time.perf_counter()
-    result = evaluate(as_model(model), bundle.test, fabric.device, bundle.facts)
-    facts["tested_per_second"] = len(result.frame) / (time.perf_counter() - began)
-    return Outcome(result.frame, result.summary, facts)
+        asked = one_target(bundle.vocabulary.sizes, FLOPS_AT)
+        facts["mflops"] = forward_flops(model.cpu(), *asked) / 1e6
+    frame, summary, seconds = _test(fabric, config, model, bundle)
+    facts["tested_per_second"] = len(frame) / seconds
+    return Outcome(frame, summary, facts)
 
 
-def batcher(config: Config, bundle: Bundle) -> Batcher:
-    """What the model learns from: groups of one category for ULIM, rows of about ``tokens`` places else."""
-    count = torch.tensor(bundle.vocabulary.items.count)
-    shared = SharedNegatives(count, config.data.negatives)
-    if isinstance(config.model, Ulim):
-        category = torch.tensor(bundle.vocabulary.item_category)
-        return GroupBatches(GroupRule(), InCategory(count, category), shared)
-    rows = sum(len(part.length) for part in bundle.train.values())
-    return TokenBatches(config.data.tokens, rows, Asked(shared))
+def _test(
+    fabric: Fabric, config: Config, model: nn.Module, bundle: Bundle
+) -> tuple[pd.DataFrame, Summary, float]:
+    """Results per target, their summary and how many seconds the scoring took."""
+    own, device = as_model(model.to(fabric.device)), fabric.device
+    negatives = negatives_for(config, bundle.vocabulary)
+    if negatives is None:
+        ranked = evaluate(own, bundle.test, device, bundle.facts)
+        return ranked.frame, ranked.summary, ranked.seconds
+    calibration = score_candidates(own, bundle.valid, device, negatives, bundle.facts).calibration()
+    scored = score_candidates(own, bundle.test, device, negatives, bundle.facts)
+    return scored.frame, scored.summary(calibration), scored.seconds
 
 
 def _train(fabric: Fabric, config: Config, model: nn.Module, bundle: Bundle, stop: Stop) -> dict[str, float]:
@@ -73,8 +79,10 @@ def _train(fabric: Fabric, config: Config, model: nn.Module, bundle: Bundle, sto
     training = Training(
         fabric,
         model,
-        loader=MemoryLoader(dict(bundle.train), batcher(config, bundle), config.seed),
-        validate=validator(bundle.valid, fabric.device, bundle.facts),
+        loader=MemoryLoader(dict(bundle.train), batcher(config, bundle.vocabulary)(), config.seed),
+        validate=validator(
+            bundle.valid, fabric.device, bundle.facts, negatives_for(config, bundle.vocabulary)
+        ),
         config=config,
         folder=folder,
         stop=stop,

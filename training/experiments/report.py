@@ -20,7 +20,9 @@ from training.evaluate.slices import PRIMARY
 from training.experiments.config import Grid
 
 SHOWN: Final = ("all", "first_of_session", PRIMARY, "within_session", "hops_0", "hops_1_4", "hops_5_up")
-FIGURES: Final = ("hr_10", "ndcg_10", "hr_50", "hr_500", "coverage_10")
+FIGURES: Final = ("hr_10", "ndcg_10", "mrr_10", "hr_50", "hr_500", "coverage_10")
+OF_CANDIDATES: Final = ("auc_", "gauc_", "log_loss_", "normalised_entropy_")
+"""Beginnings of the metrics of click models, which go on with the kind of negatives."""
 
 
 def write_report(grid: Grid, results: Results, out: Path) -> Path:
@@ -53,27 +55,26 @@ def find_contrasts(grid: Grid, results: Results, table: pd.DataFrame) -> list[Co
     def paired(data: str, model: str, control: str) -> bool:
         return seeds.get((data, model), set()) == seeds.get((data, control))
 
+    # A target's own AUC, over its negatives, is what pairs; that of all candidates has no value per target.
+    metric = "auc" if grid.metric.startswith(OF_CANDIDATES[:2]) else grid.metric
     found: list[Contrast] = []
     for one in grid.comparisons:
         pair = [(one.model, one.control)]
         for data in one.gain:
             if paired(data, one.model, one.control):
                 here = set(table.loc[table["data"] == data, "slice"])
-                found += gains(
-                    results, data, pair, grid.metric, [name for name in one.slices if name in here]
-                )
+                found += gains(results, data, pair, metric, [name for name in one.slices if name in here])
         for data in one.null:
             here = set(table.loc[table["data"] == data, "slice"])
             if paired(data, one.model, one.control) and one.null_slice in here:
-                found += nulls(results, data, pair, grid.metric, one.null_slice)
+                found += nulls(results, data, pair, metric, one.null_slice)
     return found
 
 
 def _figures(table: pd.DataFrame, data: str) -> pd.DataFrame:
     """Models by metrics over all targets."""
-    parts = [
-        metric_table(table, data, metric, ["all"]).set_axis([metric], axis=1)
-        for metric in FIGURES
-        if ((table["data"] == data) & (table["metric"] == metric)).any()
-    ]
+    known = sorted(table.loc[table["data"] == data, "metric"].unique())
+    wanted = [name for name in FIGURES if name in known]
+    wanted += [name for name in known if name.startswith(OF_CANDIDATES)]
+    parts = [metric_table(table, data, name, ["all"]).set_axis([name], axis=1) for name in wanted]
     return pd.concat(parts, axis=1)

@@ -1,16 +1,11 @@
-"""The training loader that a model needs: its rows, groups or candidates."""
-
-from collections.abc import Callable
+"""The training loader of a run."""
 
 from lightning_fabric import Fabric
 
-from training.batching import Batcher
+from training.fit.batches import batcher
 from training.fit.config import Config
 from training.fit.data import Opened
-from training.fit.models import Ulim, is_click
-from training.groups import GroupRule
-from training.loader import Loader, LoaderConfig, category_groups, token_batches
-from training.vocabulary import TrainVocabulary
+from training.loader import Loader, LoaderConfig
 
 
 def training_loader(opened: Opened, config: Config, fabric: Fabric) -> Loader:
@@ -30,21 +25,4 @@ def training_loader(opened: Opened, config: Config, fabric: Fabric) -> Loader:
             workers=data.reader_workers,
             pin=fabric.device.type == "cuda",
         ),
-    )
-
-
-def batcher(config: Config, vocabulary: TrainVocabulary) -> Callable[[], Batcher]:
-    """Groups of one category for ULIM and its control, candidates for click models, rows for the others."""
-    data = config.data
-    if isinstance(config.model, Ulim):
-        return category_groups(vocabulary, GroupRule(), negatives=data.negatives)
-    if not is_click(config.model):
-        return token_batches(vocabulary, tokens=data.tokens, negatives=data.negatives)
-    asked = data.candidates
-    return token_batches(
-        vocabulary,
-        tokens=data.tokens,
-        negatives=0,
-        candidates=(asked.negatives, asked.drawn),
-        per_row=asked.targets_per_row,
     )

@@ -14,7 +14,7 @@ from training.evaluate.sessions import SessionFacts
 from training.fit.config import Config
 from training.fit.loop import Validate, Watch
 from training.fit.models import is_click
-from training.fit.objective import as_model
+from training.model import as_model
 from training.vocabulary import TrainVocabulary
 
 SLICE_FIGURES: Final = ("targets", "hr_10", "ndcg_10", "gauc")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from features.codes import FIRST_INDEX
 from training.batch import Batch
-from training.model import Loss, Model
+from training.model import Loss
 
 
 class Sealed:
@@ -54,13 +54,6 @@ def targets(batch: Batch) -> int:
     if batch.samples is not None:
         return int((batch.samples.item >= FIRST_INDEX).sum())
     return int((batch.rows.loss_mask & (batch.rows.item >= FIRST_INDEX)).sum())
-
-
-def as_model(module: nn.Module) -> Model:
-    """The module as what it offers; TypeError where it offers less."""
-    if not isinstance(module, Model):
-        raise TypeError(f"{type(module).__name__} lacks a method of training.model.Model")
-    return module
 
 
 def on_step(module: nn.Module, step: int, steps: int) -> None:

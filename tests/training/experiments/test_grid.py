@@ -194,6 +194,31 @@ def test_a_grid_runs_reports_and_goes_on(
     assert "expanding small" in log
 
 
+def test_click_models_are_measured_among_candidates(
+    warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = GRID.format(warehouse=warehouse).replace(
+        "seeds = [1, 2]", 'seeds = [1, 2]\nmetric = "gauc_uniform"'
+    )
+    text = text.replace("negatives = 8", 'candidates.negatives = "uniform"\ncandidates.measured = 20')
+    text = text.replace('[models.popularity]\nname = "popularity"', '[models.din]\nname = "din"\ndim = 8')
+    text = text.replace(
+        '[models.sasrec]\nname = "sasrec"\ndim = 8', '[models.mos]\nname = "mos_click"\ndim = 8'
+    )
+    text = text.replace('model = "sasrec"\ncontrol = "popularity"', 'model = "mos"\ncontrol = "din"')
+    config, out = tmp_path / "grid.toml", tmp_path / "out"
+    config.write_text(text)
+    monkeypatch.setattr("sys.argv", ["experiments", "--config", str(config), "--out", str(out)])
+    assert main() == 0
+    report = (out / "report.md").read_text()
+    assert "gauc_uniform" in report and "normalised_entropy_uniform" in report and "mflops" in report
+    frames = Results(out / "results").frames("small", "mos")
+    row = next(line for line in report.splitlines() if "| small | mos | din | all targets | auc |" in line)
+    others = Results(out / "results").frames("small", "din")
+    difference = np.mean([frames[seed]["auc"].mean() - others[seed]["auc"].mean() for seed in (1, 2)])
+    assert f"{difference:+.4f}" in row
+
+
 def test_workers_share_the_cells(warehouse: Path, tmp_path: Path) -> None:
     config, out = tmp_path / "grid.toml", tmp_path / "out"
     config.write_text(GRID.format(warehouse=warehouse))

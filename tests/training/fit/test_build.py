@@ -12,7 +12,7 @@ from training.errors import ConfigError
 from training.fit.build import build, parameters
 from training.fit.config import Config
 from training.fit.models import is_click
-from training.fit.objective import as_model
+from training.model import as_model
 from training.models.mos import MoS
 from training.vocabulary import TrainVocabulary
 
