@@ -149,8 +149,11 @@ def recbole(out: Path, seed: int, epochs: int) -> dict[str, Any]:
             subprocess.run(
                 [python, "-m", "pip", "install", "-q", "-r", HERE / "ml100k_requirements.txt"], check=True
             )
-        words = ["--out", str(out), "--seed", str(seed), "--epochs", str(epochs)]
-        subprocess.run([python, HERE / "ml100k_recbole.py", *words], check=True)
+        words = ["--out", str(out.resolve()), "--seed", str(seed), "--epochs", str(epochs)]
+        script = HERE / "ml100k_recbole.py"
+        subprocess.run(
+            [python.absolute(), script, *words], check=True, cwd=out
+        )  # it leaves logs where it runs
     found: dict[str, Any] = json.loads(said.read_text())
     if found["epochs"] != epochs:
         raise SystemExit(f"{said} is of {found['epochs']} epochs; remove it for others")

@@ -13,11 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from training.batch import Rows, Samples
 from training.layers.embed import Sizes
 from training.model import as_model
-from training.models.cmsl.retrieval import Cmsl
 from training.models.moe import Balanced
 from training.models.mos import MoS
-from training.models.sasrec import SASRec
-from training.models.ulim.control import GlobalRetrieval
+from training.models.one_vector import OneVector
 from training.models.ulim.model import Ulim
 
 
@@ -77,7 +75,7 @@ def forward_flops(model: nn.Module, rows: Rows, samples: Samples, *, strand_leng
             case Ulim():
                 category, _ = model.categories(rows, samples, model.searched)
                 model.interests(rows, samples, category)
-            case SASRec() | Cmsl() | GlobalRetrieval():
+            case OneVector():
                 model.states(rows, samples)
             case _:
                 as_model(model).score_candidates(rows, samples)

@@ -12,6 +12,7 @@ from pipelines.config.model import Config
 
 _MUST: Final = {
     "string_type": "text in quotes",
+    "finite_number": "a finite number",
     "string_too_short": "text that is not empty",
     "bool_type": "true or false",
     "bool_parsing": "true or false",

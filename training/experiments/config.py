@@ -6,12 +6,12 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from features.section import Count, Section
 from training.errors import ConfigError
 from training.evaluate.slices import PRIMARY, SLICES
 from training.fit.config import Config, Data, Hardware, TrainingSection, Validation
 from training.fit.explain import explain
 from training.fit.models import ModelConfig
-from training.fit.section import Count, Section
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from features.codes import FIRST_INDEX
 from features.durations import parse_duration
+from features.section import Section
 from features.spec import FamilySpec, default_families
 from training.errors import ConfigError
 from training.fit import models
-from training.fit.section import Section
 from training.vocabulary import TrainVocabulary
 
 TOLERANCE: Final = 0.05

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from features.section import Count, Instant, Section, Share
 from training.fit.models import ModelConfig, is_click
 from training.fit.schedule import Shape
-from training.fit.section import Count, Instant, Section, Share
 
 
 class Candidates(Section):

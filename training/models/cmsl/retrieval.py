@@ -3,16 +3,15 @@
 import torch
 from torch import Tensor, nn
 
-from training.batch import Batch, Rows, Samples, all_targets
+from training.batch import Rows, Samples
 from training.layers.embed import INIT_STD, EventEmbedding, Sizes
-from training.layers.objective import hide_untrained, mean_where, next_item_nll, trained_items
 from training.layers.query import QueryHead
-from training.model import Loss
 from training.models.cmsl.config import CmslConfig
 from training.models.cmsl.encoder import CmslEncoder, learned_tokens, skip_connections
+from training.models.one_vector import OneVector
 
 
-class Cmsl(nn.Module):
+class Cmsl(OneVector):
     """Next-item model: a state from the sequence token at ``read_at`` and the summaries of all blocks there.
 
     The first block's non-sequence tokens are learned and the same for everyone: there is no user id, and
@@ -30,6 +29,10 @@ class Cmsl(nn.Module):
         self.start = nn.Parameter(torch.randn(config.dim) * INIT_STD)
         self.head = QueryHead(config.dim, dropout=config.dropout)
 
+    def item_vectors(self) -> Tensor:
+        """(V, d) vectors to search by inner product."""
+        return self.embed.item_vectors()
+
     def states(self, rows: Rows, samples: Samples) -> Tensor:
         """(N, d) state of each sample."""
         events, summaries = self.encoder(self.embed(rows), self.tokens[None])
@@ -40,30 +43,3 @@ class Cmsl(nn.Module):
         read = torch.where(seen, merged, self.start.to(merged.dtype))
         state: Tensor = self.head(read, samples.query_gap, samples.new_session)
         return state
-
-    def training_loss(self, batch: Batch) -> Loss:
-        """Mean cross-entropy over the batch's targets with a trained item."""
-        samples = all_targets(batch.rows)
-        states = self.states(batch.rows, samples)[:, None]  # (N, 1, d)
-        gates = states.new_zeros(states.shape[:2], dtype=torch.float32)
-        nll, _ = next_item_nll(states, gates, self.embed.item_vectors(), samples, batch.shared)
-        total = mean_where(nll, trained_items(samples))
-        return Loss(total, {"next_item": total.detach()})
-
-    def score_catalogue(self, rows: Rows, samples: Samples) -> Tensor:
-        """(N, V) float32 logits of every item."""
-        table = self.embed.item_vectors()
-        states = self.states(rows, samples)
-        return hide_untrained((states @ table.T.to(states.dtype)).float())
-
-    def score_candidates(self, rows: Rows, samples: Samples) -> Tensor:
-        """(N, 1 + C) float32 logits of the candidates."""
-        if samples.cand_item is None:
-            raise ValueError("these samples have no candidates; give them cand_item")
-        candidates = self.embed.item_vectors()[samples.cand_item.long()]  # (N, 1 + C, d)
-        return (self.states(rows, samples)[:, None] * candidates).sum(-1, dtype=torch.float32)
-
-    def retrieval_vectors(self, rows: Rows, samples: Samples) -> tuple[Tensor, Tensor]:
-        """Vectors (N, 1, d) to search the item table with, and their weights (N, 1), all one."""
-        states = self.states(rows, samples)[:, None]
-        return states, torch.ones_like(states[..., 0])

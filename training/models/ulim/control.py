@@ -4,20 +4,18 @@ The same short-term encoder; the same target attention, over the whole visible h
 category's; no categories to choose, whose parameters go to a wider feed-forward. Our choice.
 """
 
-import torch
 from torch import Tensor, nn
 
-from training.batch import GAP_CODES, Batch, Rows, Samples, all_targets
+from training.batch import GAP_CODES, Rows, Samples
 from training.groups import SHORT
 from training.layers.embed import EventEmbedding, Sizes
 from training.layers.encoder import Shape
-from training.layers.objective import hide_untrained, mean_where, next_item_nll, trained_items
-from training.model import Loss
+from training.models.one_vector import OneVector
 from training.models.ulim.encoders import ShortTerm, TargetAttention
 from training.models.ulim.history import ages, at_places, latest_events
 
 
-class GlobalRetrieval(nn.Module):
+class GlobalRetrieval(OneVector):
     """One vector a user: the short-term vector attends over everything that the target may see."""
 
     def __init__(self, sizes: Sizes, shape: Shape | None = None) -> None:
@@ -39,30 +37,6 @@ class GlobalRetrieval(nn.Module):
         short = self.short(recent, pos >= 0, samples.query_gap, samples.new_session)
         out: Tensor = self.history(short, events[samples.row], ages(rows, samples))[:, 0]
         return out
-
-    def training_loss(self, batch: Batch) -> Loss:
-        """Mean cross-entropy over the batch's samples, else over every target of its rows."""
-        samples = batch.samples if batch.samples is not None else all_targets(batch.rows)
-        kept = trained_items(samples)
-        if batch.groups is not None:
-            kept = kept & batch.groups.mask
-        states = self.states(batch.rows, samples)[:, None]
-        gates = states.new_zeros(states.shape[:2], dtype=torch.float32)
-        nll, _ = next_item_nll(states, gates, self.item_vectors(), samples, batch.shared)
-        total = mean_where(nll, kept)
-        return Loss(total, {"next_item": total.detach()})
-
-    def score_catalogue(self, rows: Rows, samples: Samples) -> Tensor:
-        """(N, V) float32 logits of every item."""
-        states = self.states(rows, samples)
-        return hide_untrained((states @ self.item_vectors().T.to(states.dtype)).float())
-
-    def score_candidates(self, rows: Rows, samples: Samples) -> Tensor:
-        """(N, 1 + C) float32 logits of the candidates."""
-        if samples.cand_item is None:
-            raise ValueError("these samples have no candidates; give them cand_item")
-        candidates = self.item_vectors()[samples.cand_item.long()]
-        return (self.states(rows, samples)[:, None] * candidates).sum(-1, dtype=torch.float32)
 
 
 def parameters(module: nn.Module) -> int:

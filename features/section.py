@@ -1,4 +1,4 @@
-"""What every section of the configuration is made of."""
+"""What every section of a configuration is made of, whichever command it is for."""
 
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
