@@ -20,7 +20,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """Train before ``train_end``, validation up to ``valid_end``, test from there to ``end``.
+    """Train before ``train_end``, validation up to ``valid_end``, test from there up to ``end``.
 
     Unix seconds. The table's times are floored to the second, so a boundary inside a second would send
     all of that second to the later split; a boundary is therefore floored too.
@@ -39,7 +39,12 @@ class Splits:
 
     @classmethod
     def of(
-        cls, fit_end: datetime, as_of: datetime, train_end: datetime | None, valid_end: datetime | None
+        cls,
+        fit_end: datetime,
+        as_of: datetime,
+        train_end: datetime | None = None,
+        valid_end: datetime | None = None,
+        test_end: datetime | None = None,
     ) -> "Splits":
         """Splits of a publication: by default train up to the fit's ``train_end``, then two halves by time.
 
@@ -51,7 +56,8 @@ class Splits:
                 f"train_end = {train.isoformat()} lies before the fit's {fit_end.isoformat()}, whose themes "
                 "have seen what lies between; choose a later one, or refit with [fit] train_end"
             )
-        last = int(as_of.timestamp()) + 1  # nothing at or after as_of is in the table
+        # Nothing at or after as_of is in the table.
+        last = int(test_end.timestamp()) if test_end else int(as_of.timestamp()) + 1
         first = int(train.timestamp())
         middle = int(valid_end.timestamp()) if valid_end else (first + last) // 2
         return cls(first, middle, last)

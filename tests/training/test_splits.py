@@ -23,6 +23,8 @@ def test_boundaries_may_be_given() -> None:
     first, second = FIT_END + timedelta(days=2), FIT_END + timedelta(days=3)
     found = Splits.of(FIT_END, AS_OF, first, second)
     assert (found.train_end, found.valid_end) == (first.timestamp(), second.timestamp())
+    hour = Splits.of(FIT_END, AS_OF, first, second, second + timedelta(hours=1))
+    assert (hour.test.start, hour.test.end) == (second.timestamp(), second.timestamp() + 3600)
 
 
 def test_training_must_not_end_before_the_fit() -> None:

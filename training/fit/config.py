@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -30,6 +31,7 @@ class Data(Section):
     valid_end: Instant | None = (
         None  # targets from train_end to here are validated on; default: half the rest
     )
+    test_end: Instant | None = None  # targets from valid_end to here are the test; default: all the rest
     min_count: Count = 5  # items with fewer events before train_end share one code
     min_category_items: Count = 1  # categories with fewer such items share one code
     max_length: Annotated[int, Field(ge=2)] = 256  # events of a row at most
@@ -43,10 +45,11 @@ class Data(Section):
     def _one_source(self) -> Self:
         if (self.warehouse is None) == (self.table is None):
             raise ValueError("set warehouse, or table for a sequence table by its path, and not both")
-        if self.train_end and self.valid_end and self.train_end >= self.valid_end:
-            raise ValueError(
-                f"train_end {self.train_end.isoformat()} is not before valid_end {self.valid_end.isoformat()}"
-            )
+        names = [name for name in ("train_end", "valid_end", "test_end") if getattr(self, name)]
+        for one, next_one in pairwise(names):
+            first, second = getattr(self, one), getattr(self, next_one)
+            if first >= second:
+                raise ValueError(f"{one} {first.isoformat()} is not before {next_one} {second.isoformat()}")
         return self
 
 

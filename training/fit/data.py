@@ -41,7 +41,7 @@ class Opened:
         if not batches:
             raise DataError(
                 f"{self.table.path} version {self.table.version} holds no target in the {split.name} window; "
-                "set data.train_end and data.valid_end to times inside the data"
+                "set data.train_end, data.valid_end and data.test_end to times inside the data"
             )
         return batches
 
@@ -67,7 +67,7 @@ def open_data(data: Data, version: int | None, learned: Path | None) -> Opened:
         )
     fit_end = publication.fit_row()["train_end"]
     fit_end = fit_end.replace(tzinfo=UTC) if fit_end.tzinfo is None else fit_end
-    splits = Splits.of(fit_end, publication.as_of, data.train_end, data.valid_end)
+    splits = Splits.of(fit_end, publication.as_of, data.train_end, data.valid_end, data.test_end)
     if learned is not None and learned.exists():
         vocabulary = TrainVocabulary.load(learned)
     else:

@@ -75,6 +75,10 @@ def test_what_ships_parses_writes_elsewhere_and_reads_back(path: Path, tmp_path:
             {"data__train_end": "2017-12-02", "data__valid_end": "2017-12-01"},
             "data: train_end 2017-12-02T00:00:00+00:00 is not before valid_end",
         ),
+        (
+            {"data__train_end": "2017-12-02", "data__test_end": "2017-12-02"},
+            "data: train_end 2017-12-02T00:00:00+00:00 is not before test_end",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_file_key_and_remedy(changes: dict[str, Any], message: str) -> None:
