@@ -76,19 +76,25 @@ Blocks = Callable[[], Iterator[Block]]
 
 def to_block(rows: pa.Table, bucket: int, spec: SequenceSpec) -> Block:
     """Rows of one bucket (columns ``COLUMNS``) as a block; DataError where shapes are not the spec's."""
-    user = pd.util.hash_array(rows.column("user_id").to_numpy(), categorize=False)
+    user = user_numbers(rows.column("user_id"))
     chunk = rows.column("chunk").to_numpy().astype(np.int64)
-    row_id = user ^ (chunk.astype(np.uint64) * _CHUNK_MULTIPLIER)
+    row_id = user.view(np.uint64) ^ (chunk.astype(np.uint64) * _CHUNK_MULTIPLIER)
     block = Block(
         bucket,
         rows.column("length").to_numpy().astype(np.int64),
         chunk,
         row_id.view(np.int64),
-        user.view(np.int64),
+        user,
         {name: _matrix(rows, column, bucket, spec) for name, column in EVENTS.items()},
         *(_matrix(rows, column, bucket, spec) for column in TARGETS),
     )
     return _without_hindsight(block, spec)
+
+
+def user_numbers(ids: pa.ChunkedArray) -> NDArray[np.int64]:
+    """(N,) the hash that names each user in blocks and batches."""
+    found: NDArray[np.uint64] = pd.util.hash_array(ids.to_numpy(), categorize=False)
+    return found.view(np.int64)
 
 
 def _without_hindsight(block: Block, spec: SequenceSpec) -> Block:

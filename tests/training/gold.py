@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as ds
 from deltalake import DeltaTable, write_deltalake
 
 from features.chunks import arrow_schema, chunk_block
@@ -63,6 +64,22 @@ def hashed(user: str) -> int:
     return int(pd.util.hash_array(np.array([user], object), categorize=False).view(np.int64)[0])
 
 
+def sessions(path: Path, version: int) -> list[dict[str, object]]:
+    """Labels of every session in the rows: a hop where the theme is another than the session before's."""
+    theme: dict[tuple[str, int], int] = {}
+    delta = DeltaTable(str(path), version=version)
+    for row in ds.dataset(delta.file_uris(), format="parquet").to_table().to_pylist():
+        places = zip(row["events__session"], row["events__theme_session"], strict=True)
+        theme |= {(row["user_id"], ordinal): last for ordinal, last in places if ordinal}
+    found: list[dict[str, object]] = []
+    for (user, ordinal), own in sorted(theme.items()):
+        before = [theme[user, n] for n in range(1, ordinal) if (user, n) in theme]
+        hop = own != before[-1] if before else None
+        returns = None if hop is None else hop and own in before
+        found.append({"user_id": user, "ordinal": ordinal, "is_hop": hop, "is_return": returns})
+    return found
+
+
 def publish(root: Path, version: int, spec: SequenceSpec = SPEC, fit_id: str = "f1") -> None:
     """Name the sequence table's version in ``ops/published``, with small silver tables beside it."""
     train_end = datetime(1970, 1, 1, 0, 0, 40, tzinfo=UTC)
@@ -73,6 +90,7 @@ def publish(root: Path, version: int, spec: SequenceSpec = SPEC, fit_id: str = "
         "themes": [{"fit_id": fit, "theme_id": n} for fit in (fit_id, "old") for n in range(2, 31)],
         "fits": [{"fit_id": fit_id, "train_end": train_end}],
     }
+    silver["sessions"] = sessions(root / "gold/user_sequences", version)
     versions = {"gold/user_sequences": version}
     for name, rows in silver.items():
         write_deltalake(f"{root}/silver/{name}", pa.Table.from_pylist(rows), mode="overwrite")

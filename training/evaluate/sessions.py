@@ -1,8 +1,9 @@
 """Facts about sessions that slices need: which ones hop, which ones return, how often a user hopped before.
 
-Two sources. ``from_flags`` takes the pipeline's tested labels (``silver/sessions``) or a generator's truth.
-``from_batches`` derives them from rows alone: a session hops when its theme differs from that of the
-session before, and returns when, besides, an earlier session had its theme; both need named themes.
+Two sources. ``from_flags`` takes labels: those that the pipeline tested (``silver/sessions``), as
+``training.fit`` and the grids do, or a generator's truth. Without labels, ``from_batches`` derives them
+from rows: a session hops when its theme differs from that of the session before, and returns when,
+besides, an earlier session had its theme; both need named themes.
 
 These are labels, made after the event: they read the *final* theme of the target's own session, and themes
 of sessions that were still open. A model must read none of this. The last session of a chunk has the theme it

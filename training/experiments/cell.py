@@ -20,13 +20,12 @@ from training.experiments.memory import MemoryLoader
 from training.fit import random_state
 from training.fit.batches import batcher
 from training.fit.build import build, parameters
-from training.fit.checkpoint import read_whole
 from training.fit.config import Config
 from training.fit.device import make_fabric
+from training.fit.fitted import load_best
 from training.fit.loop import Training
 from training.fit.measure import negatives_for, validator
 from training.fit.models import Counted
-from training.fit.objective import on_step
 from training.fit.run_folder import RunFolder
 from training.fit.signals import Stop
 from training.flops import forward_flops, one_target
@@ -90,9 +89,7 @@ def _train(fabric: Fabric, config: Config, model: nn.Module, bundle: Bundle, sto
     found = training.run()
     if found.status == "interrupted":
         raise TrainingError(f"{folder.root}: interrupted; run the grid again to begin this cell anew")
-    best = read_whole(folder.best)
-    model.load_state_dict(best["weights"])
-    on_step(model, best["step"], config.training.steps)
+    best = load_best(folder, model, config)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     progress = found.progress
     return {

@@ -29,7 +29,7 @@ def prepare(data: Data, targets: dict[str, int]) -> Bundle:
         valid=opened.held_out(splits.valid, targets["valid"], data.tokens),
         test=opened.held_out(splits.test, targets["test"], data.tokens),
         vocabulary=opened.vocabulary,
-        facts=opened.session_facts(data.tokens),
+        facts=opened.session_facts(),
         about=_about(opened, data, targets),
     )
 

@@ -5,14 +5,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from features.codes import FIRST_INDEX
 from training.batch import Batch
 from training.errors import DataError
-from training.evaluate.sessions import SessionFacts
+from training.evaluate.sessions import UNDECIDED, SessionFacts
 from training.fit.config import Data
 from training.fit.thin import thin
+from training.gold import user_numbers
 from training.source import RowSource
-from training.splits import EVERYTHING, Split, Splits
+from training.splits import Split, Splits
 from training.table import SequenceTable, open_published, open_table
 from training.vocabulary import TrainVocabulary, published_vocabulary
 from training.windows import WindowRule
@@ -45,9 +48,21 @@ class Opened:
             )
         return batches
 
-    def session_facts(self, tokens: int) -> SessionFacts:
-        """Which sessions hop and return, from the whole table: labels for slices, never an input."""
-        return SessionFacts.from_batches(self.source.batches(EVERYTHING, tokens))
+    def session_facts(self) -> SessionFacts:
+        """Which sessions hop and return, as the pipeline tested it: labels for slices, never an input.
+
+        DataError where the table is in no publication.
+        """
+        if self.table.publication is None:
+            raise DataError(f"{self.table.path} version {self.table.version} is in no publication")
+        rows = self.table.publication.read("silver/sessions", ["user_id", "ordinal", "is_hop", "is_return"])
+        hop = rows.column("is_hop").cast("int8").fill_null(UNDECIDED)
+        return SessionFacts.from_flags(
+            user_numbers(rows.column("user_id")),
+            rows.column("ordinal").to_numpy().astype(np.int64),
+            hop.to_numpy(),
+            rows.column("is_return").fill_null(False).to_numpy(),
+        )
 
 
 def open_data(data: Data, version: int | None, learned: Path | None) -> Opened:

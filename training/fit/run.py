@@ -42,7 +42,7 @@ def run_fit(config: Config, resume: bool) -> tuple[dict[str, Any], int]:
     _introduce(report, config, opened, model)
     _warn_of_threads(report, folder)
     report.say("reading sessions and the validation window …")
-    facts = opened.session_facts(config.data.tokens)
+    facts = opened.session_facts()
     validation = opened.held_out(opened.splits.valid, config.validation.targets, config.data.tokens)
     with listening() as stop:
         run = Run(fabric, config, folder, opened, facts, validation, report, stop)
