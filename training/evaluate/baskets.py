@@ -10,6 +10,8 @@ import pandas as pd
 from features.codes import FIRST_INDEX
 
 BASKET = ["user", "ts"]
+OF_BASKETS = "basket_"
+"""How the names of metrics of baskets begin: ``basket_recall_10``."""
 
 
 def basket_values(frame: pd.DataFrame, k: int = 10) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from training.evaluate.baskets import OF_BASKETS, basket_values
 from training.evaluate.ranks import measure
 from training.evaluate.slices import SLICES
 from training.evaluate.statistics import Floats, Interval, Ints, bootstrap
@@ -24,9 +25,18 @@ def values_of(frame: pd.DataFrame, metric: str) -> Floats:
     return measure(frame["rank"].to_numpy(), metric)
 
 
+def _by_user(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Columns ``user`` and ``value`` of each target or, for ``basket_recall_10`` and such, each basket."""
+    if not metric.startswith(OF_BASKETS):
+        return pd.DataFrame({"user": frame["user"].to_numpy(), "value": values_of(frame, metric)})
+    column, _, k = metric.removeprefix(OF_BASKETS).rpartition("_")
+    values = basket_values(frame, int(k))[column]
+    return pd.DataFrame({"user": values.index.get_level_values("user"), "value": values.to_numpy()})
+
+
 @dataclass(frozen=True)
 class Differences:
-    """Per-target differences, model minus control, over all shared seeds; all (N,)."""
+    """Differences of targets or baskets, model minus control, over all shared seeds; all (N,)."""
 
     difference: Floats
     seed: Ints
@@ -54,8 +64,12 @@ def differences(model: Frames, control: Frames, metric: str, name: str = "all") 
                 "evaluate both on the same batches"
             )
         mask = SLICES[name](theirs)
-        before = values_of(theirs, metric)[mask]
-        parts.append((values_of(ours, metric)[mask] - before, seed, theirs["user"].to_numpy()[mask], before))
+        after, before = (_by_user(frame[mask], metric) for frame in (ours, theirs))
+        if (after["value"].isna() != before["value"].isna()).any():
+            raise ValueError(f"seed {seed}: only one of the models has a {metric} of some targets")
+        there = before["value"].notna()  # a target alone in its category has no AUC
+        value, user = (before.loc[there, column].to_numpy() for column in ("value", "user"))
+        parts.append((after.loc[there, "value"].to_numpy() - value, seed, user, value))
     change, user, before = (np.concatenate([part[n] for part in parts]) for n in (0, 2, 3))
     if len(change) == 0:
         raise ValueError(f"slice {name} holds no target")

@@ -45,16 +45,37 @@ class Outcome:
     facts: Mapping[str, float]
 
 
+Marks = Callable[[Cell], str | None]
+"""The fingerprint that a cell must have been run under; None for a cell that is not asked for."""
+
+
 @dataclass(frozen=True)
 class Results:
-    """A folder ``data=D/model=M/seed=S`` per cell. A cell is there when its summary is, written last."""
+    """A folder ``data=D/model=M/seed=S`` per cell. A cell is there when its summary is, written last.
+
+    With ``marks``, only the cells that were run under their mark are shown. ``commit`` names the code that
+    makes what is saved.
+    """
 
     root: Path
+    marks: Marks | None = None
+    commit: str | None = None
 
     def finished(self, cell: Cell, fingerprint: str) -> bool:
-        """Whether the cell was run under this fingerprint of its config, data version and commit."""
+        """Whether the cell was run under this fingerprint of its config and data version."""
         path = self._folder(cell) / _SUMMARY
         return path.exists() and set(pd.read_parquet(path)["fingerprint"]) == {fingerprint}
+
+    def cells(self) -> list[Cell]:
+        """The finished cells, by data, model and seed."""
+        found = []
+        for path in self.root.glob(f"data=*/model=*/seed=*/{_SUMMARY}"):
+            data, model, seed = (part.partition("=")[2] for part in path.parent.parts[-3:])
+            cell = Cell(model, data, int(seed))
+            mark = self.marks(cell) if self.marks else None
+            if self.marks is None or (mark is not None and self.finished(cell, mark)):
+                found.append(cell)
+        return sorted(found, key=lambda cell: (cell.data, cell.model, cell.seed))
 
     def save(self, cell: Cell, outcome: Outcome, fingerprint: str) -> None:
         """Keep a cell's outcome instead of an older one."""
@@ -68,24 +89,21 @@ class Results:
         table.insert(0, "data", cell.data)
         table.insert(0, "model", cell.model)
         _write(outcome.frame, folder / _TARGETS)
-        _write(table.assign(fingerprint=fingerprint), folder / _SUMMARY)
+        _write(table.assign(fingerprint=fingerprint, commit=self.commit), folder / _SUMMARY)
 
     def table(self) -> pd.DataFrame:
-        """All cells: model, data, seed, slice, metric, value, fingerprint; one row per figure.
+        """All cells: model, data, seed, slice, metric, value, fingerprint, commit; one row per figure.
 
         DataError where there is no cell.
         """
-        found = [
-            pd.read_parquet(path) for path in sorted(self.root.glob(f"data=*/model=*/seed=*/{_SUMMARY}"))
-        ]
+        found = [pd.read_parquet(self._folder(cell) / _SUMMARY) for cell in self.cells()]
         if not found:
             raise DataError(f"{self.root} holds no finished run; run the grid first")
         return pd.concat(found, ignore_index=True)
 
     def frames(self, data: str, model: str) -> dict[int, pd.DataFrame]:
         """Results per target of every finished seed; DataError where there is none."""
-        paths = (self.root / f"data={data}" / f"model={model}").glob(f"seed=*/{_SUMMARY}")
-        seeds = sorted(int(path.parent.name.removeprefix("seed=")) for path in paths)
+        seeds = [cell.seed for cell in self.cells() if (cell.data, cell.model) == (data, model)]
         if not seeds:
             raise DataError(f"{self.root} holds no finished run of {model} on {data}; run the grid first")
         return {seed: pd.read_parquet(self._folder(Cell(model, data, seed)) / _TARGETS) for seed in seeds}

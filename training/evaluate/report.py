@@ -123,8 +123,13 @@ def nulls(
     return found
 
 
-def contrast_table(contrasts: Sequence[Contrast], *, digits: int = 4) -> pd.DataFrame:
-    """One row per contrast: difference, interval, what it rests on, verdict."""
+def contrast_table(
+    contrasts: Sequence[Contrast], *, of_seeds: int | None = None, digits: int = 4
+) -> pd.DataFrame:
+    """One row per contrast: difference, interval, what it rests on, verdict.
+
+    A verdict on fewer than ``of_seeds`` seeds says so.
+    """
     rows = []
     for contrast in contrasts:
         found = contrast.interval
@@ -141,7 +146,8 @@ def contrast_table(contrasts: Sequence[Contrast], *, digits: int = 4) -> pd.Data
                 "seeds": found.seeds,
                 "users": found.users,
                 "targets": found.targets // found.seeds,
-                "verdict": contrast.verdict,
+                "verdict": contrast.verdict
+                + (f" (of {of_seeds} seeds)" if found.seeds < (of_seeds or 0) else ""),
             }
         )
     return pd.DataFrame(rows)

@@ -37,10 +37,11 @@ class Bundle:
     facts: SessionFacts
     about: Mapping[str, Any]  # where it came from: path, version, splits
 
-    @property
-    def fingerprint(self) -> str:
-        """Names the data: table version, splits, fit, and what was asked of them."""
-        return json.dumps(self.about, sort_keys=True)
+    @staticmethod
+    def fingerprint_in(folder: Path) -> str:
+        """Names the data in a folder: table version, splits, fit, and what was asked of them; "" without."""
+        about = folder / _ABOUT
+        return json.dumps(json.loads(about.read_text()), sort_keys=True) if about.exists() else ""
 
     def save(self, folder: Path) -> None:
         """Write a folder that ``load`` reads; ``about.json`` comes last and makes it whole."""
@@ -68,7 +69,7 @@ class Bundle:
         if not about.exists():
             return False
         held = json.loads(about.read_text())
-        return bool(held["data"] == data.model_dump(mode="json") and held["targets"] == dict(targets))
+        return Data.model_validate(held["data"]) == data and held["targets"] == dict(targets)
 
     @classmethod
     def load(cls, folder: Path) -> "Bundle":

@@ -11,7 +11,6 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from training.batch import Batch, all_targets
-from training.errors import TrainingError
 from training.evaluate.experiment import Outcome
 from training.evaluate.run import Summary, evaluate
 from training.evaluate.run_candidates import score_candidates
@@ -27,7 +26,7 @@ from training.fit.loop import Training
 from training.fit.measure import negatives_for, validator
 from training.fit.models import Counted
 from training.fit.run_folder import RunFolder
-from training.fit.signals import Stop
+from training.fit.signals import CutShortError, Stop
 from training.flops import forward_flops, one_target
 from training.model import as_model
 
@@ -88,7 +87,7 @@ def _train(fabric: Fabric, config: Config, model: nn.Module, bundle: Bundle, sto
     )
     found = training.run()
     if found.status == "interrupted":
-        raise TrainingError(f"{folder.root}: interrupted; run the grid again to begin this cell anew")
+        raise CutShortError
     best = load_best(folder, model, config)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     progress = found.progress

@@ -1,6 +1,7 @@
 """Settings of a grid: data sets, models, seeds, what is trained alike, and which models are compared."""
 
 import tomllib
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -11,6 +12,7 @@ from training.errors import ConfigError
 from training.evaluate.slices import PRIMARY, SLICES
 from training.fit.config import Config, Data, Hardware, TrainingSection, Validation
 from training.fit.explain import explain
+from training.fit.measure import metrics_of
 from training.fit.models import ModelConfig
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -21,6 +23,7 @@ class Comparison(Section):
 
     model: str
     control: str
+    metric: str | None = None  # instead of the grid's
     gain: tuple[str, ...] = ()  # data sets on which the model is to be better
     null: tuple[str, ...] = ()  # data sets on which it is to be no better: equivalence within 1 %
     slices: tuple[str, ...] = ("all", "first_of_session", PRIMARY)
@@ -38,7 +41,7 @@ class Grid(Section):
     """One grid; every cell trains one model on one data set under one seed."""
 
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1, 2, 3)
-    metric: str = "hr_10"  # of tables, plots and comparisons
+    metric: str = "hr_10"  # of tables, plots and, where they name no other, of comparisons
     test_targets: Count = 20_000  # at most, whole users
     data: Annotated[dict[str, Data], Field(min_length=1)]
     models: Annotated[dict[str, ModelConfig], Field(min_length=1)]
@@ -64,6 +67,17 @@ class Grid(Section):
             for name in (*comparison.gain, *comparison.null):
                 if name not in self.data:
                     raise ValueError(f"comparison on {name}: no such data; there are {', '.join(self.data)}")
+        return self
+
+    @model_validator(mode="after")
+    def _measured(self) -> Self:
+        asked = {self.metric, *(one.metric for one in self.comparisons if one.metric)}
+        for data, (name, model) in product(self.data.values(), self.models.items()):
+            known = metrics_of(model, data.candidates.negatives)
+            if unknown := sorted(asked - set(known)):
+                raise ValueError(
+                    f"metric {', '.join(unknown)} is not measured of {name}; one of {', '.join(known)}"
+                )
         return self
 
     def cell(self, model: str, data: str, seed: int, output: Path) -> Config:

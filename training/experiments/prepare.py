@@ -40,6 +40,6 @@ def _about(opened: Opened, data: Data, targets: dict[str, int]) -> dict[str, Any
         "version": opened.table.version,
         "fit_id": opened.vocabulary.fit_id,
         "splits": {name: instant(seconds) for name, seconds in asdict(opened.splits).items()},
-        "data": data.model_dump(mode="json"),
+        "data": data.model_dump(mode="json", exclude_none=True),
         "targets": targets,
     }

@@ -45,7 +45,7 @@ def _shape(settings: Any) -> Any:
 
 
 def _categories(vocabulary: TrainVocabulary) -> Tensor:
-    return torch.from_numpy(vocabulary.item_category)
+    return torch.tensor(vocabulary.item_category)
 
 
 def _width(control: Callable[[int], nn.Module], match: Section, vocabulary: TrainVocabulary) -> int:

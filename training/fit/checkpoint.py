@@ -18,15 +18,16 @@ from training.errors import ConfigError, DataError
 KEPT: Final = 2
 """Older checkpoints than the newest two are removed: one to go on from, one should that be damaged."""
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+
+_ABSENT: Final = object()
 
 
 class Checkpoint(NamedTuple):
     """Everything that the next step depends on."""
 
     step: int
-    fingerprint: str
-    config: str  # JSON, to name what differs where the fingerprint does
+    config: str  # JSON of what the weights depend on
     weights: dict[str, Any]
     optimiser: dict[str, Any]
     progress: dict[str, Any]  # early stopping, seconds so far
@@ -79,19 +80,24 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(**held)
 
 
-def require_same_run(checkpoint: Checkpoint, fingerprint: str, config: str, ranks: int, where: Path) -> None:
-    """ConfigError that names the keys in which the config differs from the checkpoint's."""
-    if checkpoint.fingerprint != fingerprint:
-        then, now = flatten(json.loads(checkpoint.config)), flatten(json.loads(config))
-        changed = [
-            f"{key} was {then.get(key, 'not set')}, is {now.get(key, 'not set')}"
-            for key in sorted(then.keys() | now.keys())
-            if then.get(key) != now.get(key)
-        ]
+def require_same_config(begun: str, asked: str, where: Path) -> None:
+    """ConfigError that names the keys in which two configurations (JSON) differ."""
+    then, now = flatten(json.loads(begun)), flatten(json.loads(asked))
+    changed = [
+        f"{key} was {then.get(key, 'not set')}, is {now.get(key, 'not set')}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key, _ABSENT) != now.get(key, _ABSENT)
+    ]
+    if changed:
         raise ConfigError(
             f"{where}: begun with another configuration ({'; '.join(changed)}); resume with the one in its "
             "config.toml, or start a new run with --set output=FOLDER"
         )
+
+
+def require_same_run(checkpoint: Checkpoint, config: str, ranks: int, where: Path) -> None:
+    """ConfigError where a checkpoint is of another configuration or another number of ranks."""
+    require_same_config(checkpoint.config, config, where)
     if len(checkpoint.ranks) != ranks:
         raise ConfigError(
             f"{where}: begun on {len(checkpoint.ranks)} devices, resumed on {ranks}; set hardware.devices = "

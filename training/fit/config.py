@@ -124,10 +124,14 @@ class Config(Section):
 
     @property
     def identity(self) -> str:
-        """JSON of all that a run's weights depend on: where and how often it writes is left out."""
-        speed = {"reader_pool", "reader_workers"}
+        """JSON of all that a run's weights depend on: where and how often it writes is left out.
+
+        So is what is not set, for a new key not to be a difference.
+        """
+        other = {"reader_pool", "reader_workers", "test_end"}
         return self.model_dump_json(
-            exclude={"output": True, "log_every": True, "checkpoints": True, "test": True, "data": speed}
+            exclude={"output": True, "log_every": True, "checkpoints": True, "test": True, "data": other},
+            exclude_none=True,
         )
 
     @property

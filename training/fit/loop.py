@@ -87,6 +87,7 @@ class Training:
         while True:
             leaving = any_rank(self.fabric, self.stop.asked)
             if not leaving and self._validation_due():
+                self._require_finite(sums)
                 leaving = self._validate()
                 meter = Meter()
             status = self._status(leaving)
@@ -175,9 +176,7 @@ class Training:
             words = np.random.SeedSequence([self.config.seed, self.fabric.global_rank]).generate_state(1)
             random_state.seed_everything(int(words[0]))
             return
-        checkpoints.require_same_run(
-            found, self.config.fingerprint, self.config.identity, self.fabric.world_size, self.folder.root
-        )
+        checkpoints.require_same_run(found, self.config.identity, self.fabric.world_size, self.folder.root)
         self.model.load_state_dict(found.weights)
         self.optimiser.load_state_dict(found.optimiser)
         self.progress = Progress(**found.progress["progress"])
@@ -202,7 +201,6 @@ class Training:
             stopper = asdict(self.stopper)
             state = checkpoints.Checkpoint(
                 step=self.progress.step,
-                fingerprint=self.config.fingerprint,
                 config=self.config.identity,
                 weights=self.model.state_dict(),
                 optimiser=self.optimiser.state_dict(),
@@ -219,6 +217,7 @@ class Training:
     def _keep_best(self, figures: Mapping[str, float]) -> None:
         if self.fabric.is_global_zero:
             save_best(self.folder.best, self.model, self.progress.step, figures)
+        self.fabric.barrier()  # every rank reads it in the end
 
     def _log(self, sums: Sums, meter: Meter) -> None:
         self._require_finite(sums)

@@ -6,11 +6,15 @@ from typing import Final
 import torch
 from torch import nn
 
+from features.section import Section
 from training.batch import Batch
+from training.errors import ConfigError
 from training.evaluate.candidates import Negatives
+from training.evaluate.ranks import CUTOFFS, MEASURES
 from training.evaluate.run import Summary, evaluate
 from training.evaluate.run_candidates import score_candidates
 from training.evaluate.sessions import SessionFacts
+from training.evaluate.slices import PRIMARY, SLICES
 from training.fit.config import Config
 from training.fit.loop import Validate, Watch
 from training.fit.models import is_click
@@ -61,12 +65,32 @@ def measure(  # what the two ways of measuring need
     return score_candidates(asked, watch(batches), device, negatives, facts).summary(calibration)
 
 
+def metrics_of(model: Section, negatives: str) -> list[str]:
+    """What is measured of all targets whatever the data, and can therefore decide or be compared."""
+    if is_click(model):
+        return [f"auc_{negatives}", f"gauc_{negatives}"]
+    return [*(f"{kind}_{k}" for kind in MEASURES for k in CUTOFFS), "basket_recall_10", "basket_ndcg_10"]
+
+
+def require_metric(config: Config) -> None:
+    """ConfigError where ``validation.metric`` names nothing that a validation measures."""
+    known = metrics_of(config.model, config.data.candidates.negatives)
+    name, slashed, figure = config.metric.rpartition("/")
+    sliced = name in SLICES and figure in known and figure.startswith(SLICE_FIGURES)
+    if figure not in known or (slashed and not sliced):
+        of_slices = f"{PRIMARY}/{next(name for name in known if name.startswith(SLICE_FIGURES))}"
+        raise ConfigError(
+            f"validation.metric = {config.metric!r} is not measured of {config.model.name}; one of "
+            f"{', '.join(known)}, or of a slice, such as {of_slices}"
+        )
+
+
 def negatives_for(config: Config, vocabulary: TrainVocabulary) -> Negatives | None:
     """The drawn candidates that a click model is measured by; None for the others."""
     if not is_click(config.model):
         return None
     asked = config.data.candidates
-    count, category = torch.from_numpy(vocabulary.items.count), torch.from_numpy(vocabulary.item_category)
+    count, category = torch.tensor(vocabulary.items.count), torch.tensor(vocabulary.item_category)
     return Negatives(asked.negatives, count, category, asked.measured)
 
 

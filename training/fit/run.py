@@ -10,16 +10,17 @@ from torch import nn
 from training.errors import ConfigError
 from training.fit import random_state
 from training.fit.build import build, parameters
+from training.fit.checkpoint import require_same_config
 from training.fit.config import Config
 from training.fit.data import Opened, open_data
 from training.fit.device import make_fabric
 from training.fit.finish import Run, measure_test, summarise
 from training.fit.fitted import save_best
 from training.fit.lineage import instant, lineage
-from training.fit.load import to_toml
+from training.fit.load import load_config, to_toml
 from training.fit.loading import training_loader
 from training.fit.loop import Outcome, Progress, Training, Validate
-from training.fit.measure import negatives_for, validator
+from training.fit.measure import negatives_for, require_metric, validator
 from training.fit.models import Counted, is_click
 from training.fit.progress import Reporter
 from training.fit.ranks import first_rank_first
@@ -31,6 +32,7 @@ from training.losses import FULL_SOFTMAX_ITEMS
 
 def run_fit(config: Config, resume: bool) -> tuple[dict[str, Any], int]:
     """Fit as configured: the summary, and the number of the signal that ended the run early, else 0."""
+    require_metric(config)
     fabric = make_fabric(config.hardware)
     fabric.launch()
     report, folder = Reporter(fabric.is_global_zero), RunFolder(Path(config.output))
@@ -58,8 +60,10 @@ def _open(config: Config, folder: RunFolder, resume: bool) -> Opened:
         folder.require_new()
     begun = folder.read("run.json") if folder.config.exists() else None
     version = None if config.data.version == "latest" else config.data.version
-    if begun is not None and version is None:
-        version = begun["table"]["version"]
+    if begun is not None:
+        version = begun["table"]["version"] if version is None else version
+        then, asked = load_config(folder.config).pinned(begun["table"]["version"]), config.pinned(version)
+        require_same_config(then.identity, asked.identity, folder.root)
     opened = open_data(config.data, version, folder.vocabulary if begun is not None else None)
     if begun is None:
         traced = lineage(opened.table, opened.splits, opened.vocabulary)

@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
-from training.errors import ConfigError
-
-LOWER_IS_BETTER = ("loss", "log_loss", "normalised_entropy")
+from training.errors import DataError
 
 
 @dataclass(frozen=True)
 class Stopper:
-    """The best validation so far, and how many have passed since."""
+    """The best validation so far, and how many have passed since; of all metrics more is better."""
 
     metric: str
     patience: int  # validations without a better one that end the run; 0 never ends it
@@ -20,11 +18,6 @@ class Stopper:
     best: float | None = None
     best_step: int = -1
     since: int = 0
-
-    @property
-    def sign(self) -> float:
-        """−1 where less is better."""
-        return -1.0 if self.metric.rsplit("/", 1)[-1].startswith(LOWER_IS_BETTER) else 1.0
 
     @property
     def exhausted(self) -> bool:
@@ -38,13 +31,14 @@ class Stopper:
         return replace(self, since=self.since + 1)
 
     def value_in(self, figures: Mapping[str, float]) -> float:
-        """The deciding figure; ConfigError where it is not measured."""
+        """The deciding figure; DataError where the validation window holds no target of its slice."""
         if self.metric not in figures:
-            raise ConfigError(
-                f"validation.metric = {self.metric!r} is not measured; one of {', '.join(figures)}"
+            raise DataError(
+                f"validation.metric = {self.metric!r}: the validation window has no such target; measured: "
+                f"{', '.join(figures)}"
             )
         return figures[self.metric]
 
     def improves(self, value: float) -> bool:
         """Whether ``value`` beats the best by more than ``min_delta``."""
-        return self.best is not None and self.sign * (value - self.best) > self.min_delta
+        return self.best is not None and (value - self.best) > self.min_delta

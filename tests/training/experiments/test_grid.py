@@ -17,7 +17,7 @@ from training.batch import Batch, Rows
 from training.batching import Asked, TokenBatches
 from training.errors import ConfigError, DataError
 from training.evaluate.experiment import Results
-from training.experiments.__main__ import _arguments, main
+from training.experiments.__main__ import main
 from training.experiments.bundle import Bundle
 from training.experiments.config import load_grid
 from training.experiments.memory import MemoryLoader
@@ -100,7 +100,7 @@ def same(one: list[Batch], other: list[Batch]) -> bool:
 def test_a_bundle_comes_back_as_it_was_saved(bundle: Bundle, tmp_path: Path) -> None:
     bundle.save(tmp_path)
     back = Bundle.load(tmp_path)
-    assert back.fingerprint == bundle.fingerprint and list(back.train) == list(bundle.train)
+    assert back.about == json.loads(json.dumps(bundle.about)) and list(back.train) == list(bundle.train)
     pairs = [*zip(back.train.values(), bundle.train.values(), strict=True)]
     for own, their in ((back.valid, bundle.valid), (back.test, bundle.test)):
         pairs += [(a.rows, b.rows) for a, b in zip(own, their, strict=True)]
@@ -165,13 +165,13 @@ def test_a_grid_runs_reports_and_goes_on(
     config.write_text(GRID.format(warehouse=warehouse))
 
     def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["experiments", "--config", str(config), "--out", str(out), *words])
-        status = main()
+        status = main(["--config", str(config), "--out", str(out), *words])
         said = capsys.readouterr()
         return status, said.out, said.err
 
     status, said, log = run("--seeds", "1")
     assert status == 0 and log.count(": done") == 2
+    assert re.search(r"\| (better|worse|undecided) \(of 2 seeds\) \|", (out / "report.md").read_text())
     report = Path(json.loads(said.splitlines()[-1])["report"])
     assert {path.name for path in out.glob("*.png")} == {"small.png", "contrasts.png"}
     text = report.read_text()
@@ -188,6 +188,9 @@ def test_a_grid_runs_reports_and_goes_on(
     config.write_text(GRID.format(warehouse=warehouse).replace("steps = 4", "steps = 6"))
     _, _, log = run("--models", "sasrec")
     assert "finished before" not in log and "expanding" not in log and log.count(": done") == 2
+    text = report.read_text()
+    assert "| sasrec |" in text and "| popularity |" not in text, "cells of other settings are left out"
+    assert "sasrec against popularity on small, all targets: not both finished" in text
 
     config.write_text(GRID.format(warehouse=warehouse).replace("min_count = 1", "min_count = 2"))
     _, _, log = run("--prepare")
@@ -208,8 +211,7 @@ def test_click_models_are_measured_among_candidates(
     text = text.replace('model = "sasrec"\ncontrol = "popularity"', 'model = "mos"\ncontrol = "din"')
     config, out = tmp_path / "grid.toml", tmp_path / "out"
     config.write_text(text)
-    monkeypatch.setattr("sys.argv", ["experiments", "--config", str(config), "--out", str(out)])
-    assert main() == 0
+    assert main(["--config", str(config), "--out", str(out)]) == 0
     report = (out / "report.md").read_text()
     assert "gauc_uniform" in report and "normalised_entropy_uniform" in report and "mflops" in report
     frames = Results(out / "results").frames("small", "mos")
@@ -245,6 +247,7 @@ def test_a_worker_takes_one_cell_at_a_time() -> None:
     ("text", "change", "message"),
     [
         ('control = "popularity"', 'control = "luck"', "comparison of luck: no such model"),
+        ("seeds = [1, 2]", 'seeds = [1]\nmetric = "hr_11"', "metric hr_11 is not measured of popularity"),
         ('gain = ["small"]', 'gain = ["large"]', "comparison on large: no such data"),
         ('slices = ["all"]', 'slices = ["most"]', "slices most are unknown"),
         ("test_targets", "tset_targets", "test_targets"),
@@ -267,8 +270,38 @@ def test_shipped_grids_load(path: Path) -> None:
     assert load_grid(path).comparisons
 
 
+def test_unknown_names_and_counts_are_refused(
+    warehouse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "grid.toml"
+    config.write_text(GRID.format(warehouse=warehouse))
+    words = ["--config", str(config), "--out", str(tmp_path / "out")]
+    assert main([*words, "--data", "sasrec"]) == 2
+    assert "--data sasrec: the config has none of that name; one of small" in capsys.readouterr().err
+    assert main([*words, "--models", "sasrek"]) == 2
+    assert "did you mean sasrec?" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, "--workers", "0"])
+
+
+def test_an_interrupted_grid_says_how_to_go_on(warehouse: Path, tmp_path: Path) -> None:
+    config, out = tmp_path / "grid.toml", tmp_path / "out"
+    text = GRID.format(warehouse=warehouse).replace("steps = 4", "steps = 100000")
+    config.write_text(text.replace("every = 2\n", "every = 0\n"))
+    words = ["--config", str(config), "--out", str(out), "--workers", "2", "--models", "sasrec"]
+    command = [sys.executable, "-m", "training.experiments", *words]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "step 100/" in line:
+                process.terminate()
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130 and "Traceback" not in rest
+    assert rest.splitlines()[-1].startswith("error: interrupted; run the command again")
+
+
 def test_help_shows_examples(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.argv", ["experiments", "--help"])
     with pytest.raises(SystemExit, match="0"):
-        _arguments()
+        main(["--help"])
     assert "--workers 8" in capsys.readouterr().out

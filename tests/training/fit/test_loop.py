@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.training.fit.toy import MemoryLoader, ToyModel, config, held_out_loss, rows, same_weights, train
 from training.batch import Batch
-from training.errors import ConfigError, DataError, TrainingError
+from training.errors import DataError, TrainingError
 from training.fit.checkpoint import read_whole
 from training.fit.run_folder import RunFolder
 from training.model import Loss
@@ -61,13 +61,13 @@ def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
 
     def validate(model: nn.Module, watch: Any) -> dict[str, float]:
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
-        return {"loss": [3.0, 2.0, 2.5, 2.4, 1.0, 0.0][len(seen) - 1]}
+        return {"ndcg_10": [0.3, 0.4, 0.35, 0.36, 0.5, 0.6][len(seen) - 1]}
 
     own = config(tmp_path, training__steps=60, validation__patience=2)
     outcome, _ = train(tmp_path, own, validate=validate)
     assert outcome.status == "stopped_early"
     assert outcome.progress.step == 24  # validations at 6, 12, 18 and 24; the two after 12 are worse
-    assert (outcome.stopper.best, outcome.stopper.best_step) == (2.0, 12)
+    assert (outcome.stopper.best, outcome.stopper.best_step) == (0.4, 12)
     best = read_whole(RunFolder(tmp_path).best)
     assert best["step"] == 12
     assert all(torch.equal(best["weights"][name], value) for name, value in seen[1].items())
@@ -106,9 +106,9 @@ def test_an_empty_training_window_is_said(tmp_path: Path) -> None:
         train(tmp_path, config(tmp_path), loader=MemoryLoader(rows(0, 1), 4))
 
 
-def test_an_unmeasured_metric_is_named(tmp_path: Path) -> None:
-    own = config(tmp_path, validation__metric="auc")
-    with pytest.raises(ConfigError, match=r"'auc' is not measured; one of loss, ndcg_10"):
+def test_a_metric_of_a_slice_without_targets_is_named(tmp_path: Path) -> None:
+    own = config(tmp_path, validation__metric="hopping/hr_10")
+    with pytest.raises(DataError, match=r"hopping/hr_10.*has no such target; measured: loss, ndcg_10"):
         train(tmp_path, own, validate=held_out_loss)
 
 

@@ -188,7 +188,10 @@ def test_a_click_model_is_measured_by_candidates(command: Any) -> None:
         (["--set", "data.min_count=1000"], "error: no item has data.min_count = 1000 events before 1970"),
         (["--set", "data.train_end=1970-01-01"], "error: train_end = 1970-01-01"),
         (["--set", "model.dim=9", "--set", "model.heads=2"], "error: [model]: dim 9"),
-        (["--set", "validation.metric=auc"], "error: validation.metric = 'auc' is not measured; one of"),
+        (
+            ["--set", "validation.metric=auc"],
+            "error: validation.metric = 'auc' is not measured of sasrec; one of",
+        ),
         (["--set", "hardware.accelerator=cuda"], "error: hardware: 1 x cuda is not to be had here"),
         (["--set", "output=/proc/none"], "error: output /proc/none: cannot be made"),
         (["--nothing"], "error: unrecognized arguments: --nothing; see --help"),
@@ -211,6 +214,23 @@ def test_a_folder_with_a_run_is_not_written_over(command: Any, tmp_path: Path) -
     assert status == 2
     assert "seed was 17, is 2" in told
     assert (tmp_path / "run/best.pt").read_bytes() == before
+
+
+def test_a_counting_model_is_resumed_by_its_own_configuration_only(command: Any, tmp_path: Path) -> None:
+    """It has no checkpoint, but the vocabulary in its folder has counted up to its train_end."""
+    command("--set", "model={name = 'popularity'}")
+    earlier = ["--set", "model={name = 'frequency'}", "--set", "data.train_end=1970-01-01T00:00:50Z"]
+    status, _, told = command(*earlier, "--resume")
+    assert status == 2
+    assert "model.name was popularity, is frequency" in told and "data.train_end was" in told
+    assert load_fitted(tmp_path / "run").config.model.name == "popularity"
+
+
+@pytest.mark.parametrize("metric", ["hr_11", "gauc_popularity", "hop/hr_10", "hopping/mrr_10"])
+def test_a_metric_that_is_not_measured_is_named_at_once(command: Any, tmp_path: Path, metric: str) -> None:
+    status, _, told = command("--set", f"validation.metric={metric}")
+    assert status == 2 and f"validation.metric = '{metric}' is not measured of sasrec; one of hr_10" in told
+    assert not (tmp_path / "run").exists()
 
 
 def test_resume_begins_where_there_is_nothing_yet(command: Any) -> None:
