@@ -32,6 +32,7 @@ from features.codes import FIRST_INDEX
 from training.batch import Batch, Rows, all_targets
 from training.codes import Codes
 from training.evaluate.compare import compare
+from training.evaluate.leave_one_out import LastTargets
 from training.evaluate.ranks import rank_metrics
 from training.evaluate.report import label, markdown
 from training.evaluate.sessions import SessionFacts
@@ -54,25 +55,27 @@ def bundle_of(sequences: Mapping[str, NDArray[Any]]) -> Bundle:
     cuts = np.flatnonzero(np.diff(user)) + 1
     users, histories = user[np.append(0, cuts)], np.split(item - 1 + FIRST_INDEX, cuts)
     _same_test(sequences, dict(zip(users.tolist(), histories, strict=True)))
-    train = [
-        (who, own[begin : min(begin + LENGTH, len(own) - 2)], begin and SEEN)
-        for who, own in zip(users.tolist(), histories, strict=True)
-        for begin in range(0, max(1, len(own) - 2 - SEEN), SEEN)
+    owned = list(zip(users.tolist(), histories, strict=True))
+
+    def held_out(back: int) -> list[Batch]:
+        size = SEEN + 1 + back
+        newest = [Batch(rows_of([(who, own[-size:], max(0, len(own) - size)) for who, own in owned], 64))]
+        return [Batch(one.rows, all_targets(one.rows)) for one in LastTargets(newest).select(newest, back)]
+
+    windows = [
+        (who, own[begin : begin + LENGTH], begin)
+        for who, own in owned
+        for begin in range(0, max(1, len(own) - SEEN), SEEN)
     ]
-    held = {
-        back: [
-            (who, own[max(0, len(own) - back - SEEN) : len(own) - back + 1], -1)
-            for who, own in zip(users.tolist(), histories, strict=True)
-        ]
-        for back in (1, 2)
-    }
+    whole = [Batch(rows_of(windows, LENGTH))]
+    (train,) = LastTargets(whole).before(whole)
+    valid, test = held_out(1), held_out(0)
     count = np.bincount(np.concatenate([own[:-2] for own in histories]), minlength=FIRST_INDEX + items)
     codes = Codes(np.arange(FIRST_INDEX + items, dtype=np.int32), count.astype(np.int64))
     one = Codes(np.arange(2, dtype=np.int32), np.array([0, int(count.sum())]))
     category = np.ones(codes.size, np.int32)
-    valid, test = ([Batch(part, all_targets(part))] for part in (rows_of(held[2], 64), rows_of(held[1], 64)))
     return Bundle(
-        train={LENGTH: rows_of(train, LENGTH)},
+        train={LENGTH: train.rows},
         valid=valid,
         test=test,
         vocabulary=TrainVocabulary(codes, one, one, category, (), 0),
@@ -94,12 +97,16 @@ def _same_test(sequences: Mapping[str, NDArray[Any]], histories: Mapping[int, ND
 
 
 def rows_of(parts: Sequence[tuple[int, NDArray[np.int32], int]], length: int) -> Rows:
-    """Rows (user, items, first target) padded to ``length``; first target 0 stands for 1, -1 for the last."""
+    """Rows (user, items, place of the first in the history) padded to ``length``.
+
+    Targets see ``SEEN`` events or all there are; a history's first item is none.
+    """
     item = np.zeros((len(parts), length), np.int32)
     mask = np.zeros(item.shape, bool)
-    for n, (_, own, first) in enumerate(parts):
+    for n, (_, own, begin) in enumerate(parts):
         item[n, : len(own)] = own
-        mask[n, max(1, first if first >= 0 else len(own) - 1) : len(own)] = True
+        mask[n, SEEN if begin else 1 : len(own)] = True
+    begin = np.array([begin for _, _, begin in parts])[:, None]
     place, blank = np.arange(length), np.zeros_like(item)
     real = (item > 0).astype(np.int32)
     arrays = {
@@ -110,7 +117,7 @@ def rows_of(parts: Sequence[tuple[int, NDArray[np.int32], int]], length: int) ->
         "session": real,
         "theme": real,
         "session_theme": real,
-        "ts": np.where(real, place, 0).astype(np.int64),  # events at one time are seen in their order
+        "ts": np.where(real, begin + place, 0).astype(np.int64),  # events at one time are seen in their order
         "length": real.sum(1).astype(np.int32),
         "read_at": np.where(mask, place - 1, -1).astype(np.int32),
         "query_gap": blank.astype(np.int8),

@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from training.errors import ConfigError
 from training.fit.config import Config
 from training.fit.load import load_config, parse_config, to_toml
+from training.fit.models import ModelConfig
 
 SHIPPED = sorted((Path(__file__).resolve().parents[3] / "conf" / "train").glob("*.toml"))
-NAMES = {
-    "sasrec", "mos", "mos_fused", "token_moe", "cmsl", "cmsl_single", "cmsl_click", "ulim", "ulim_global",
-    "mos_click", "dense_moe", "topk_moe", "din", "twin", "sdim", "popularity", "transition", "frequency",
-}  # fmt: skip
+NAMES = set(TypeAdapter(ModelConfig).json_schema()["discriminator"]["mapping"])
 
 
 def _plain(**changes: Any) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def _message(**changes: Any) -> str:
 
 
 def test_every_model_ships() -> None:
-    assert {load_config(path).model.name for path in SHIPPED} == NAMES
+    assert {load_config(path).model.name for path in SHIPPED} == NAMES and len(NAMES) > 18
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
