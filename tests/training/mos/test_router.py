@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from features.spec import FamilySpec
 from tests.features.tagged import random_history
 from tests.training.rows import rows_of
+from training.batch import all_targets
 from training.models.mos.router import Router, running_session_vectors, session_ends
 from training.models.mos.stages import Stage, Stages
+from training.strands import strands
 
 
 def rows(seed=0):
@@ -64,6 +67,33 @@ def test_codes_tag_events_by_the_session_so_far(stage):
             last = max(j for j in range(int(found.length[b])) if found.session[b, j] == found.session[b, p])
             assert tagged.session_theme[b, p] == tagged.theme[b, last]
     assert torch.equal(tagged.item, found.item)
+
+
+def test_with_samples_only_sessions_and_asked_places_choose_codes(monkeypatch):
+    """What strands read is as it is without; no other place is compared with the codes."""
+    found, table = rows(), items()
+    router = Router(3, 4)
+    router.codebook.update(torch.eye(3, 4), torch.arange(3), torch.ones(3).bool())
+    router.stage = Stage.GATE
+    whole = router.tagged(found, table)
+    samples = all_targets(found).map(lambda tensor: tensor[::5])
+    places = {(int(r), max(int(e) - 1, 0)) for r, e in zip(samples.row, samples.end, strict=True)}
+    ends = session_ends(found.session)
+    places |= {(b, int(ends[b, p])) for b in range(3) for p in range(int(found.length[b]))}
+    _, known = running_session_vectors(found, table)
+    compared, nearest = [], router.codebook.nearest
+    monkeypatch.setattr(router.codebook, "nearest", lambda z: compared.append(len(z)) or nearest(z))
+    tagged = router.tagged(found, table, samples)
+    assert compared == [sum(bool(known[place]) for place in places)]
+    assert torch.equal(tagged.session_theme, whole.session_theme)
+    assert all(tagged.theme[place] == whole.theme[place] for place in places)
+    family = FamilySpec("theme", 3, 5)
+    for mine, plain in zip(
+        strands(tagged, samples.row, samples.end, family),
+        strands(whole, samples.row, samples.end, family),
+        strict=True,
+    ):
+        assert torch.equal(mine, plain)
 
 
 def test_themes_are_passed_on_at_first():

@@ -85,14 +85,14 @@ class MoSRanker(PooledModel):
 
     def logits(self, rows: Rows, samples: Samples, item: Tensor) -> Tensor:
         """(N, C) float32 log-odds of ``item`` (N, C) for each sample."""
-        tagged = self.router.tagged(rows, self.embed.item_vectors())
+        tagged = self.router.tagged(rows, self.embed.item_vectors(), samples)
         return self._fused(self._pooled(tagged, samples, item))
 
     def training_loss(self, batch: Batch) -> Loss:
         """Cross-entropy of the fused experts + ``strand_weight`` · that of the target's strand alone."""
         samples, item = asked(batch)
         items = self.embed.item_vectors()
-        tagged = self.router.tagged(batch.rows, items)
+        tagged = self.router.tagged(batch.rows, items, samples)
         found = self._pooled(tagged, samples, item)
         click = click_loss(self._fused(found), item)
         wanted = tagged.session_theme[samples.row.long(), samples.place.long()]

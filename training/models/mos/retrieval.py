@@ -89,7 +89,7 @@ class MoS(nn.Module):
 
     def packed_vectors(self, rows: Rows, samples: Samples, length: int) -> tuple[Tensor, Tensor]:
         """``retrieval_vectors`` from packed strands of ``length`` (T) events: few FLOPs for few samples."""
-        tagged = self.router.tagged(rows, self.embed.item_vectors())
+        tagged = self.router.tagged(rows, self.embed.item_vectors(), samples)
         found = self.experts.packed(self.embed(tagged), tagged, samples, length)
         states, log_gates = fuse(self.fusion, found.states, self.gate(found))
         return states, log_gates.exp()
