@@ -13,8 +13,18 @@ from training.layers.rope import Rotary
 class SequenceEncoder(Protocol):
     """What a model asks of a backbone: states of the same shape, each from visible places only."""
 
-    def __call__(self, x: Tensor, mask: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """``x`` (N, T, d) -> (N, T, d); ``mask`` and ``valid`` as in ``visible_mask``."""
+    def __call__(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        valid: Tensor | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """``x`` (N, T, d) -> (N, T, d); ``mask`` and ``valid`` as in ``visible_mask``.
+
+        ``places`` (N, T) are where the events stand, for backbones that know of distances; 0 … T - 1 by
+        default.
+        """
         ...
 
 

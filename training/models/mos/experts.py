@@ -55,10 +55,13 @@ class Experts(nn.Module):
         return self._heads(torch.stack(whole, dim=1), of_strands, found.key, samples)
 
     def packed(self, x: Tensor, tagged: Rows, samples: Samples, length: int) -> ExpertStates:
-        """The same for few targets: window and strands are gathered to their last ``length`` (T) events.
+        """The same for few targets: window and strands are gathered, strands to their last ``length`` (T).
 
-        Costs L + window + S · T encoded events a target. It departs from ``forward`` where more events
-        than the window or T stand in the row, and where a session's running theme was not its final one.
+        Costs L + window + S · T encoded events a target; distances are those in the row. With one layer
+        the states are those of ``forward`` wherever no strand has more than T events. Each further layer
+        lets ``forward`` see beyond: behind the window, through the states of the window's first events,
+        and, from an event at which the session's running theme was not its final one, into that theme's
+        strand. Here nothing outside the gathered events is read.
         """
         row, end = samples.row, samples.end
         found = self._strands(tagged, samples, length)
@@ -75,7 +78,8 @@ class Experts(nn.Module):
     def _last(self, x: Tensor, row: Tensor, places: Tensor) -> Tensor:
         """Last states (N, S, d) of strands at right-aligned ``places`` (N, S, T) of rows ``row`` (N,)."""
         events, valid = gather_events(x, row, places)
-        states = self.encoder(events.flatten(0, 1), None, valid.flatten(0, 1))[:, -1]
+        events, valid, where = (part.flatten(0, 1) for part in (events, valid, places))
+        states = self.encoder(events, None, valid, where)[:, -1]
         return states.view(*places.shape[:2], -1)
 
     def _heads(self, whole: Tensor, of_strands: Tensor, key: Tensor, samples: Samples) -> ExpertStates:
