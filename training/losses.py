@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from features.codes import FIRST_INDEX
+from training.layers import partition
 from training.layers.partition import log_partition
 
-HIDDEN = -1e9
+HIDDEN = partition.HIDDEN
 """A logit that no softmax sees; finite, so that gradients stay so where everything is hidden."""
 
 FULL_SOFTMAX_ITEMS = 5_000
@@ -57,13 +58,9 @@ def sampled_log_prob(
     counts exp(logit - logq), which makes the sum over the negatives an unbiased estimate of the sum over
     all items but the target. Negatives equal to the target are left out.
     """
-    negative = table[shared_item.long()]
-    negative_logit = (states @ negative.T.to(states.dtype)).float() - shared_logq
     hits = shared_item[None] == target[:, None]  # (N, K)
-    if states.dim() == 3:
-        hits = hits[:, None]
     own_logit = target_logit(states, table, target)
-    rest_logit = negative_logit.masked_fill(hits, HIDDEN).logsumexp(-1)
+    rest_logit = log_partition(states, table[shared_item.long()], -shared_logq.float(), hits)
     total = torch.logaddexp(own_logit, rest_logit)
     return Mass(own_logit - total, rest_logit - total)
 

@@ -10,9 +10,10 @@ from features.spec import FamilySpec
 from tests.features.tagged import random_history
 from tests.oracles import strands as oracle
 from tests.training.rows import rows_of
-from training.batch import all_targets
+from training.batch import Batch, all_targets
 from training.layers.embed import Sizes
 from training.layers.encoder import Encoder, Shape
+from training.layers.objective import next_item_nll
 from training.layers.query import QueryHead
 from training.models.mos import MoS
 from training.models.mos.experts import Experts, window_mask
@@ -143,14 +144,13 @@ def test_scores_are_the_mixture_of_the_retrieval_vectors(fusion):
     torch.testing.assert_close(scores[:, 2:].double(), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_strand_loss_is_that_of_the_strand_the_target_joins():
+@pytest.mark.parametrize("fusion", ["mixture", "vector"])
+def test_strand_loss_is_that_of_the_strand_the_target_joins(fusion):
     """Against the oracle's strands: the one whose key is the target's session's final theme."""
     torch.manual_seed(0)
     users = histories(3, (40, 20))
     rows = rows_of(users)
-    model = MoS(SIZES, Shape(dim=DIM), codes=40, strands=STRANDS, window=WINDOW).eval()
-    from training.batch import Batch
-
+    model = MoS(SIZES, Shape(dim=DIM), codes=40, strands=STRANDS, window=WINDOW, fusion=fusion).eval()
     with torch.no_grad():
         loss = model.training_loss(Batch(rows))
         samples = all_targets(rows)
@@ -165,4 +165,20 @@ def test_strand_loss_is_that_of_the_strand_the_target_joins():
             expected.append(-(table[2:] @ state).log_softmax(0)[target.item - 2])
     assert 0 < len(expected) < len(samples.row)
     torch.testing.assert_close(loss.parts["strand"], torch.stack(expected).mean(), atol=1e-5, rtol=1e-5)
+    nll = -model.score_catalogue(rows, samples).gather(1, samples.item.long()[:, None]).mean()
+    torch.testing.assert_close(loss.parts["next_item"], nll.detach(), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(loss.total, loss.parts["next_item"] + 0.5 * loss.parts["strand"])
+
+
+def test_fused_experts_are_not_scored_apart(monkeypatch):
+    """The fused state and the strand that the target joins are all that the loss needs."""
+    scored = []
+
+    def spy(states, *rest):
+        scored.append(states.shape[1])
+        return next_item_nll(states, *rest)
+
+    monkeypatch.setattr("training.models.mos.retrieval.next_item_nll", spy)
+    for fusion in ("mixture", "vector"):
+        MoS(SIZES, Shape(dim=DIM), codes=40, fusion=fusion).training_loss(Batch(rows_of(histories())))
+    assert scored == [6, 2]

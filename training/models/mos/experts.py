@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from features.codes import FIRST_INDEX
 from features.spec import FamilySpec
 from training.batch import Rows, Samples
 from training.layers.embed import INIT_STD
@@ -16,8 +17,8 @@ from training.layers.gather import gather_events, recent_places
 from training.layers.query import QueryHead, read_states
 from training.strands import Strands, strands, theme_mask
 
-GLOBAL, WINDOW, FIRST_STRAND = 0, 1, 2
-"""Places of the experts: the whole sequence, the window, then the strands, newest first."""
+GLOBAL, FIRST_STRAND = 0, 2
+"""Places of the experts: the whole sequence, the window (1), then the strands, newest first."""
 
 
 class ExpertStates(NamedTuple):
@@ -89,6 +90,17 @@ class Experts(nn.Module):
             torch.cat([whole, of_strands], dim=1) + kinds, samples.query_gap, samples.new_session
         )
         return ExpertStates(states, torch.cat([torch.ones_like(key[:, :2]), key], dim=1) > 0, key)
+
+
+def joined_strand(key: Tensor, tagged: Rows, samples: Samples) -> Tensor:
+    """(N, S) bool: the strand, of those with keys ``key`` (N, S), that the target's session joins, if any.
+
+    A strand is asked for the next item *of its theme*: only targets whose session has its key count. The
+    final theme of the target's session is a label here, never an input. That strands have a loss of their
+    own is our choice.
+    """
+    wanted = tagged.session_theme[samples.row.long(), samples.place.long()]
+    return (key == wanted[:, None]) & (wanted >= FIRST_INDEX)[:, None]
 
 
 def window_mask(length: int, window: int, device: torch.device) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from features.codes import FIRST_INDEX
 from features.spec import FamilySpec
 from training.batch import Batch, Rows, Samples
 from training.layers.embed import INIT_STD, Sizes
@@ -18,7 +17,7 @@ from training.layers.gather import gather_events, recent_places
 from training.layers.poolers import TargetPooler
 from training.losses import HIDDEN
 from training.model import Loss
-from training.models.mos.experts import FIRST_STRAND
+from training.models.mos.experts import FIRST_STRAND, joined_strand
 from training.models.mos.router import Router
 from training.models.mos.stages import Stage, Stages
 from training.models.pooled import PooledModel, asked, click_loss
@@ -95,12 +94,11 @@ class MoSRanker(PooledModel):
         tagged = self.router.tagged(batch.rows, items, samples)
         found = self._pooled(tagged, samples, item)
         click = click_loss(self._fused(found), item)
-        wanted = tagged.session_theme[samples.row.long(), samples.place.long()]
-        match = (found.key == wanted[:, None]) & (wanted >= FIRST_INDEX)[:, None]  # (N, S), at most one true
+        joined = joined_strand(found.key, tagged, samples)  # (N, S), at most one true
         strand = found.pooled[:, :, FIRST_STRAND:]
-        chosen = torch.where(match[:, None, :, None], strand, 0).sum(dim=2)  # (N, 1 + C, d)
+        chosen = torch.where(joined[:, None, :, None], strand, 0).sum(dim=2)  # (N, 1 + C, d)
         alone = self.head(chosen, found.target, found.query)
-        in_strand = click_loss(alone, item, match.any(dim=1))
+        in_strand = click_loss(alone, item, joined.any(dim=1))
         if self.training:
             self.router.learn(tagged, items)
         weight = 0.0 if self.router.stage == Stage.GATE else self.strand_weight
