@@ -8,7 +8,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from features.codes import FIRST_INDEX
 from features.durations import parse_duration
 from features.section import Section
 from features.spec import FamilySpec, default_families
@@ -95,7 +94,7 @@ def _mos(settings: models.Mos, vocabulary: TrainVocabulary) -> nn.Module:
 def _themed(settings: models.Themed, vocabulary: TrainVocabulary) -> dict[str, Any]:
     from training.models.mos import Stages
 
-    codes = max(vocabulary.theme_size - FIRST_INDEX, 1) if settings.codes == "auto" else settings.codes
+    codes = max(len(vocabulary.themes), 1) if settings.codes == "auto" else settings.codes
     stages = Stages(settings.themes_share, settings.codes_share)
     return {"codes": codes, "strand_weight": settings.strand_weight, "stages": stages}
 
