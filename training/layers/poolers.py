@@ -112,7 +112,8 @@ class Sdim(nn.Module):
 
     def signatures(self, x: Tensor) -> Tensor:
         """(..., rounds) int64 signatures of ``x`` (..., d), each below 2 ** bits."""
-        signs = x.detach().float() @ self.projection > 0  # (..., rounds * bits)
+        with torch.autocast(x.device.type, enabled=False):  # a sign must not depend on the precision
+            signs = x.detach().float() @ self.projection > 0  # (..., rounds * bits)
         power = 2 ** torch.arange(self.bits, device=x.device)
         return (signs.view(*x.shape[:-1], self.rounds, self.bits) * power).sum(dim=-1)
 

@@ -114,6 +114,16 @@ def test_sdim_collides_as_simhash_should():
     assert float(share) == pytest.approx(0.75**3, abs=0.03)
 
 
+def test_sdim_hashes_in_full_precision():
+    torch.manual_seed(0)
+    sdim, x = Sdim(16), torch.randn(2000, 16)
+    plain = sdim.signatures(x)
+    narrow = (x.half() @ sdim.projection.half() > 0) != (x @ sdim.projection > 0)
+    assert narrow.any()
+    with torch.autocast("cpu", torch.float16):
+        assert torch.equal(sdim.signatures(x), plain)
+
+
 @pytest.mark.parametrize("name", POOLER_NAMES)
 def test_every_valid_event_counts_the_last_and_the_first_included(name):
     x, target, valid = histories(n=1)

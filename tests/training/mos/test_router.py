@@ -132,16 +132,22 @@ def test_fixed_codes_do_not_move():
     assert not torch.equal(router.codebook.total, before)
 
 
-def test_codes_idle_for_long_are_revived_once_codes_route():
+def test_dead_codes_are_revived_once_codes_route():
+    """As many as there are sessions that have no code of their own; the others wait for more of them."""
     found, table = rows(), items()
-    router = Router(50, 4, revive_after=3)
-    for _ in range(5):
-        router.learn(router.tagged(found, table), table)
+    router = Router(50, 4)
+    router.learn(router.tagged(found, table), table)
     dead = router.codebook.count == 0
     assert dead.any()  # the pipeline has fewer themes
     router.stage = Stage.CODES
     router.learn(router.tagged(found, table), table)
-    assert (router.codebook.count[dead] > 0).all() and (router.codebook.idle[dead] == 0).all()
+    revived = dead & (router.codebook.count > 0)
+    assert revived.any() and (router.codebook.idle[revived] == 0).all()
+    vectors = router.codebook.vectors()[router.codebook.count > 0]
+    assert ((vectors @ vectors.T - torch.eye(len(vectors))) < 1 - 1e-6).all()
+    z, known = running_session_vectors(found, table)
+    z = z[(session_ends(found.session) == torch.arange(found.item.shape[1])) & known]
+    torch.testing.assert_close((z @ vectors.T).amax(1), torch.ones(len(z)))  # so each now has one
 
 
 def test_the_stage_is_saved_with_the_weights():
