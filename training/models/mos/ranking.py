@@ -34,12 +34,15 @@ class _Pooled(NamedTuple):
 
 
 class CandidateGate(nn.Module):
-    """Weights of the experts from the candidate, the query and what each expert pooled (our choice)."""
+    """Weights of the experts from the candidate, the query and what each expert pooled (our choice).
+
+    The last map has no bias: it would shift all experts alike.
+    """
 
     def __init__(self, dim: int, experts: int) -> None:
         super().__init__()
         self.pooled, self.target = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
-        self.rank, self.out = nn.Parameter(torch.zeros(experts, dim)), nn.Linear(dim, 1)
+        self.rank, self.out = nn.Parameter(torch.zeros(experts, dim)), nn.Linear(dim, 1, bias=False)
 
     def forward(self, pooled: Tensor, target: Tensor, query: Tensor, present: Tensor) -> Tensor:
         """(N, C, E) weights; shapes as in ``_Pooled``, ``present`` (N, E) bool."""
