@@ -20,7 +20,7 @@ from training.layers.embed import Sizes
 from training.layers.encoder import Shape
 from training.layers.poolers import POOLERS, LastState
 from training.models.match import body_parameters, matched_width
-from training.models.moe import PoolerMixture, token_moe_encoder
+from training.models.moe import PoolerMixture, TokenMoESASRec, token_moe_encoder
 from training.models.mos import MoS, MoSRanker
 from training.models.pooled import PooledModel
 from training.models.sasrec import SASRec
@@ -41,7 +41,7 @@ def retrieval(shape: Shape, codes: list[int]) -> Iterator[tuple[str, Any]]:
     yield "SASRec, parameters of MoS", control(matched_width(control, body_parameters(mos)))
     for k, model in every.items():
         yield f"MoS, {k} codes", model
-    yield "token MoE, top 2 of 4", SASRec(SIZES, shape, token_moe_encoder(shape))
+    yield "token MoE, top 2 of 4", TokenMoESASRec(SIZES, shape)
 
 
 def clicks(shape: Shape, codes: list[int], length: int, pooler: Pooler) -> Iterator[tuple[str, Any]]:

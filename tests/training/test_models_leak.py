@@ -13,7 +13,7 @@ from training.layers.embed import Sizes
 from training.layers.encoder import Shape
 from training.layers.poolers import POOLERS, LastState
 from training.model import Model
-from training.models.moe import Balanced, PoolerMixture, token_moe_encoder
+from training.models.moe import Balanced, PoolerMixture, TokenMoESASRec
 from training.models.mos import MoS, MoSRanker, Stage
 from training.models.pooled import PooledModel
 from training.models.sasrec import SASRec
@@ -45,7 +45,7 @@ def single(backbone):
 
 MODELS = {
     "sasrec": lambda: SASRec(SIZES, SHAPE),
-    "token moe": lambda: Balanced(SASRec(SIZES, SHAPE, token_moe_encoder(SHAPE))),
+    "token moe": lambda: Balanced(TokenMoESASRec(SIZES, SHAPE)),
     **{f"mos {stage.name}": lambda stage=stage: mos(stage) for stage in Stage},
     "mos vector": lambda: mos(Stage.CODES, fusion="vector"),
     **{f"single {name}": lambda name=name: single(pooler(name)) for name in ("sasrec", *POOLERS)},

@@ -70,12 +70,10 @@ def _sasrec(settings: models.SasRec, vocabulary: TrainVocabulary) -> nn.Module:
 
 
 def _token_moe(settings: models.TokenMoe, vocabulary: TrainVocabulary) -> nn.Module:
-    from training.models.moe import Balanced, token_moe_encoder
-    from training.models.sasrec import SASRec
+    from training.models.moe import Balanced, TokenMoESASRec
 
-    shape = _shape(settings)
-    encoder = token_moe_encoder(shape, settings.experts, settings.top)
-    return Balanced(SASRec(vocabulary.sizes, shape, encoder), settings.balance)
+    model = TokenMoESASRec(vocabulary.sizes, _shape(settings), settings.experts, settings.top)
+    return Balanced(model, settings.balance)
 
 
 def _mos(settings: models.Mos, vocabulary: TrainVocabulary) -> nn.Module:

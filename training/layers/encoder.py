@@ -54,8 +54,8 @@ class FeedForward(nn.Module):
         self.inner, self.outer = nn.Linear(dim, inner), nn.Linear(inner, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., dim) -> (..., dim)."""
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(..., dim) -> (..., dim); ``valid`` (...) is for mixtures in its place, which leave padding out."""
         out: Tensor = self.outer(self.dropout(gelu(self.inner(x))))
         return out
 
@@ -93,10 +93,12 @@ class Block(nn.Module):
         self.before_attend, self.before_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, visible: Tensor | None, places: Tensor) -> Tensor:
-        """(N, T, dim) -> (N, T, dim)."""
+    def forward(
+        self, x: Tensor, visible: Tensor | None, places: Tensor, valid: Tensor | None = None
+    ) -> Tensor:
+        """(N, T, dim) -> (N, T, dim); ``visible`` as returned by ``visible_mask``, ``valid`` (N, T) bool."""
         x = x + self.dropout(self.attend(self.before_attend(x), visible, places))
-        out: Tensor = x + self.dropout(self.feed(self.before_feed(x)))
+        out: Tensor = x + self.dropout(self.feed(self.before_feed(x), valid))
         return out
 
 
@@ -128,7 +130,7 @@ class Encoder(nn.Module):
         if places is None:
             places = torch.arange(x.shape[1], device=x.device)[None]
         for block in self.blocks:
-            x = block(x, visible, places)
+            x = block(x, visible, places, valid)
         states: Tensor = self.norm(x)
         return states if valid is None else states * valid[..., None]
 
