@@ -74,28 +74,8 @@ def sampled_nll(mass: Mass, positive_logq: Tensor) -> Tensor:
     """Negative log of the chance (N,) that the target, not a negative, is the positive of the sample.
 
     The log-q corrected sampled softmax (Jean et al. 2015; TensorFlow's "candidate sampling" note): the
-    target's term is divided by its own expected count too. ``mass`` (N,) may be that of a mixture, since
-    the estimates of its experts share their sample.
+    target's term is divided by its own expected count too, exp(``positive_logq``) (N,). ``mass`` (N,) may be
+    that of a mixture, since the estimates of its experts share their sample (our choice).
     """
     corrected = mass.target - positive_logq
     return torch.logaddexp(corrected, mass.rest) - corrected
-
-
-def full_softmax(states: Tensor, table: Tensor, target: Tensor) -> Tensor:
-    """Negative log-likelihood (N,) of ``target`` (N,) under ``states`` (N, d), over the whole table."""
-    return -full_log_prob(states, table, target)
-
-
-def sampled_softmax(  # noqa: PLR0917
-    states: Tensor,
-    table: Tensor,
-    target: Tensor,
-    positive_logq: Tensor,
-    shared_item: Tensor,
-    shared_logq: Tensor,
-) -> Tensor:
-    """Negative log-likelihood (N,) of ``target`` among itself and K shared negatives, log-q corrected.
-
-    ``positive_logq`` (N,) and ``shared_logq`` (K,) are logs of the expected counts in the K draws.
-    """
-    return sampled_nll(sampled_log_prob(states, table, target, shared_item, shared_logq), positive_logq)

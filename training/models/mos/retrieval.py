@@ -19,6 +19,9 @@ from training.models.mos.stages import Stage, Stages
 class MoS(nn.Module):
     """Mixture of Sequence over any backbone; ``encoder`` replaces the one that ``shape`` describes.
 
+    Three kinds of experts over themes that a router learns are the paper's (arXiv 2604.20858; PAPERS.md [P]),
+    the stages [D]; the retrieval form, the loss and the sizes are our choice.
+
     ``codes`` (K) must cover the pipeline's themes; further ones split themes up, which costs returns their
     strand. ``strands`` (S) themes and a ``window`` of events are mixed with the global state, and
     ``strand_weight`` is that of the strands' own loss.
