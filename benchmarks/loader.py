@@ -135,7 +135,7 @@ def exact(table: SequenceTable, epochs: int) -> None:
 def waiting(found: Loader, vocabulary: TrainVocabulary, steps: int) -> None:
     """Share of time that training waits, the first step left out: it starts the threads."""
     torch.manual_seed(0)
-    model = MoS(vocabulary.sizes, codes=max(vocabulary.theme_size - 2, 1))
+    model = MoS(vocabulary.sizes, codes=max(len(vocabulary.themes), 1))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
 
     def endless() -> Iterator[Batch]:

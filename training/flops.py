@@ -2,8 +2,11 @@
 
 Counted with torch's FlopCounterMode (matrix products, 2 FLOPs a multiply-add) under the MATH attention
 backend, since the counter reports nothing for the fused CPU kernels. Nothing is counted for element-wise
-work, embedding look-ups, hashing and sorting.
+work, look-ups, cumulative sums and sorting; the products with codes and with SDIM's hash planes are.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -14,7 +17,7 @@ from training.batch import Rows, Samples
 from training.layers.embed import Sizes
 from training.model import as_model
 from training.models.moe import Balanced
-from training.models.mos import MoS
+from training.models.mos import MoS, MoSRanker, Stage
 from training.models.one_vector import OneVector
 from training.models.ulim.model import Ulim
 
@@ -57,19 +60,36 @@ def one_target(sizes: Sizes, length: int, *, themes: int = 8, session: int = 8) 
     return rows, samples
 
 
+@contextmanager
+def deployed(model: nn.Module) -> Iterator[None]:
+    """The model as it serves: in evaluation mode, MoS routed by its codes; as it was afterwards."""
+    was_training = model.training
+    router = model.router if isinstance(model, MoS | MoSRanker) else None
+    stage = router.stage if router is not None else None
+    model.eval()
+    try:
+        if router is not None:
+            router.stage = Stage.GATE
+        yield
+    finally:
+        if router is not None and stage is not None:
+            router.stage = stage
+        model.train(was_training)
+
+
 @torch.no_grad()
 def forward_flops(model: nn.Module, rows: Rows, samples: Samples, *, strand_length: int = 32) -> int:
     """FLOPs of the vectors to search with, the catalogue's products left out, or of a candidate's score.
 
     A retrieval MoS is asked in its packed form, with strands of ``strand_length`` events; ULIM for its
-    next categories and the vectors of those it searches; a click model for one candidate.
+    next categories and the vectors of those it searches; a click model for one candidate. MoS is counted
+    in its last stage whatever stage it is in, so that the choice of codes, one a session, is part of it.
     """
-    model.eval()
+    if isinstance(model, Balanced):
+        return forward_flops(model.get_submodule("model"), rows, samples, strand_length=strand_length)
     counter = FlopCounterMode(display=False)
-    with counter, sdpa_kernel(SDPBackend.MATH):
+    with deployed(model), counter, sdpa_kernel(SDPBackend.MATH):
         match model:
-            case Balanced():
-                return forward_flops(model.get_submodule("model"), rows, samples)
             case MoS():
                 model.packed_vectors(rows, samples, strand_length)
             case Ulim():

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from features.codes import FIRST_INDEX
+from training.layers import partition
 from training.layers.partition import log_partition
 
-HIDDEN = -1e9
+HIDDEN = partition.HIDDEN
 """A logit that no softmax sees; finite, so that gradients stay so where everything is hidden."""
 
 FULL_SOFTMAX_ITEMS = 5_000
@@ -57,13 +58,9 @@ def sampled_log_prob(
     counts exp(logit - logq), which makes the sum over the negatives an unbiased estimate of the sum over
     all items but the target. Negatives equal to the target are left out.
     """
-    negative = table[shared_item.long()]
-    negative_logit = (states @ negative.T.to(states.dtype)).float() - shared_logq
     hits = shared_item[None] == target[:, None]  # (N, K)
-    if states.dim() == 3:
-        hits = hits[:, None]
     own_logit = target_logit(states, table, target)
-    rest_logit = negative_logit.masked_fill(hits, HIDDEN).logsumexp(-1)
+    rest_logit = log_partition(states, table[shared_item.long()], -shared_logq.float(), hits)
     total = torch.logaddexp(own_logit, rest_logit)
     return Mass(own_logit - total, rest_logit - total)
 
@@ -77,28 +74,8 @@ def sampled_nll(mass: Mass, positive_logq: Tensor) -> Tensor:
     """Negative log of the chance (N,) that the target, not a negative, is the positive of the sample.
 
     The log-q corrected sampled softmax (Jean et al. 2015; TensorFlow's "candidate sampling" note): the
-    target's term is divided by its own expected count too. ``mass`` (N,) may be that of a mixture, since
-    the estimates of its experts share their sample.
+    target's term is divided by its own expected count too, exp(``positive_logq``) (N,). ``mass`` (N,) may be
+    that of a mixture, since the estimates of its experts share their sample (our choice).
     """
     corrected = mass.target - positive_logq
     return torch.logaddexp(corrected, mass.rest) - corrected
-
-
-def full_softmax(states: Tensor, table: Tensor, target: Tensor) -> Tensor:
-    """Negative log-likelihood (N,) of ``target`` (N,) under ``states`` (N, d), over the whole table."""
-    return -full_log_prob(states, table, target)
-
-
-def sampled_softmax(  # noqa: PLR0917
-    states: Tensor,
-    table: Tensor,
-    target: Tensor,
-    positive_logq: Tensor,
-    shared_item: Tensor,
-    shared_logq: Tensor,
-) -> Tensor:
-    """Negative log-likelihood (N,) of ``target`` among itself and K shared negatives, log-q corrected.
-
-    ``positive_logq`` (N,) and ``shared_logq`` (K,) are logs of the expected counts in the K draws.
-    """
-    return sampled_nll(sampled_log_prob(states, table, target, shared_item, shared_logq), positive_logq)

@@ -68,6 +68,8 @@ def theme_mask(rows: Rows) -> Tensor:
     For models that read all prefixes at once from one masked pass over the rows. Event j is visible to i
     where it is not later and both are in one session, or j's session was over before i's and its final
     theme is i's running theme. Padding sees padding only, so that no row of the mask is empty.
+
+    A strand of one theme's sessions is PAPERS.md [P]; the mask, and the open session in it, are our choice.
     """
     places = torch.arange(rows.session.shape[1], device=rows.session.device)
     own = rows.session[:, :, None] == rows.session[:, None, :]

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features.codes import FIRST_INDEX, MODES, UNKNOWN
+from features.codes import FIRST_INDEX, MODES, NO_THEME, PADDING, UNKNOWN
 from training.codes import Codes, encode
 from training.counts import EventCounts, count_events
 from training.errors import DataError
@@ -50,7 +50,7 @@ class TrainVocabulary:
     categories: Codes
     types: Codes
     item_category: NDArray[np.int32]  # (V,) code of the category that most of the item's events have
-    themes: tuple[int, ...]  # ids, ascending from 2; a theme's id is its code
+    themes: tuple[int, ...]  # ids, ascending, with holes after refits; a theme's code is its rank + 2
     train_end: int  # unix seconds; counts are of events before it
     fit_id: str | None = None
     ids: dict[str, tuple[str | None, ...]] = field(default_factory=dict)  # by kind, aligned with the codes
@@ -64,22 +64,24 @@ class TrainVocabulary:
         """Sizes of the embedding tables."""
         return Sizes(self.items.size, self.categories.size, self.types.size, 1 + len(MODES))
 
-    @property
-    def theme_size(self) -> int:
-        """One more than the largest theme id."""
-        return max(self.themes, default=UNKNOWN) + 1
-
     @cached_property
     def lookups(self) -> dict[str, NDArray[np.int32]]:
-        """Code by the pipeline's index, for ``item``, ``category`` and ``type``."""
+        """Code by the pipeline's number, for every field of the rows that has codes of its own.
+
+        A theme that the vocabulary does not hold, of a later fit, is no theme.
+        """
+        ids = np.array([PADDING, NO_THEME, *self.themes], np.int32)
+        themes = Codes(ids, np.zeros(len(ids), np.int64)).lookup()
         return {
             "item": self.items.lookup(),
             "category": self.categories.lookup(),
             "type": self.types.lookup(),
+            "theme": themes,
+            "session_theme": themes,
         }
 
     def encode(self, name: str, index: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Codes of the pipeline's indices in a field of the rows; modes and themes keep their numbers."""
+        """Codes of the pipeline's indices in a field of the rows; modes and sessions keep their numbers."""
         lookup = self.lookups.get(name)
         return index if lookup is None else encode(lookup, index)
 

@@ -9,7 +9,7 @@ from training.layers.encoder import Shape
 from training.layers.poolers import POOLERS, LastState
 from training.models.match import body_parameters, matched_width
 from training.models.moe import PoolerMixture
-from training.models.mos import MoS, MoSRanker
+from training.models.mos import MoS, MoSRanker, Stage
 from training.models.pooled import PooledModel
 from training.models.sasrec import SASRec
 
@@ -37,24 +37,47 @@ def test_sasrec_costs_what_its_formula_says(length):
     assert found == encoder_flops(length) + head_flops(1)
 
 
+def code_flops(sessions, codes, dim=16):
+    return 2 * sessions * codes * dim
+
+
+@pytest.mark.parametrize("stage", Stage)
+@pytest.mark.parametrize("codes", [3, 40])
 @pytest.mark.parametrize("length", [64, 256])
-def test_mos_costs_its_packed_strands_more(length):
-    found = forward_flops(MoS(SIZES, SHAPE, codes=16), *one_target(SIZES, length))
-    assert found == encoder_flops(length) + 5 * encoder_flops(32) + head_flops(6) + gate_flops(6)
+def test_mos_costs_its_packed_strands_and_one_choice_of_a_code_a_session(length, codes, stage):
+    """In its last stage, as it serves, whatever stage it is in; 3 codes are fewer than the row's themes."""
+    model = MoS(SIZES, SHAPE, codes=codes)
+    model.router.stage = stage
+    found = forward_flops(model, *one_target(SIZES, length))
+    routed = head_flops(6) + gate_flops(6) + code_flops(length // 8, codes)
+    assert found == encoder_flops(length) + 5 * encoder_flops(32) + routed
+    assert model.router.stage is stage and model.training
 
 
+@pytest.mark.parametrize("codes", [16, 40])
 @pytest.mark.parametrize("name", ["sasrec", *POOLERS])
-def test_mos_costs_less_than_both_mixtures_of_backbones(name):
+def test_mos_costs_less_than_both_mixtures_of_backbones(name, codes):
+    """At the size that models train with by default."""
+    shape = Shape()
+
     def pooler():
-        return LastState(SHAPE.encoder()) if name == "sasrec" else POOLERS[name](16)
+        return LastState(shape.encoder()) if name == "sasrec" else POOLERS[name](shape.dim)
 
     asked = one_target(SIZES, 256)
     single, dense, best = (
-        forward_flops(PooledModel(SIZES, CATEGORY, backbone, SHAPE), *asked)
-        for backbone in (pooler(), PoolerMixture(pooler, 16, 4), PoolerMixture(pooler, 16, 4, top=2))
+        forward_flops(PooledModel(SIZES, CATEGORY, backbone, shape), *asked)
+        for backbone in (
+            pooler(),
+            PoolerMixture(pooler, shape.dim, 4),
+            PoolerMixture(pooler, shape.dim, 4, top=2),
+        )
     )
-    mos = forward_flops(MoSRanker(SIZES, CATEGORY, pooler(), SHAPE, codes=16), *asked)
-    assert single < mos < best < dense
+    models = {stage: MoSRanker(SIZES, CATEGORY, pooler(), shape, codes=codes) for stage in Stage}
+    for stage, model in models.items():
+        model.router.stage = stage
+        mos = forward_flops(model, *asked)
+        assert single < mos < best < dense
+        assert model.router.stage is stage
     assert 1.8 * single < best < 2.1 * single and 3.5 * single < dense < 4.1 * single
 
 

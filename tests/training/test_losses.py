@@ -9,11 +9,9 @@ from training.layers.objective import hide_untrained, mean_where, mixture_scores
 from training.losses import (
     Mass,
     full_log_prob,
-    full_softmax,
     mixture,
     sampled_log_prob,
     sampled_nll,
-    sampled_softmax,
 )
 
 ITEMS, DIM = 12, 6
@@ -27,6 +25,10 @@ def drawn(seed=0, n=5, experts=None):
     return states, table, torch.randint(2, ITEMS, (n,), generator=draw)
 
 
+def sampled(states, table, target, positive_logq, *shared):
+    return sampled_nll(sampled_log_prob(states, table, target, *shared), positive_logq)
+
+
 def samples_of(target):
     n = len(target)
     none = torch.zeros(n, dtype=torch.int32)
@@ -36,15 +38,15 @@ def samples_of(target):
 def test_full_softmax_is_cross_entropy_over_trained_codes():
     states, table, target = drawn()
     expected = cross_entropy(states @ table[2:].T, target - 2, reduction="none")
-    torch.testing.assert_close(full_softmax(states, table, target).double(), expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(-full_log_prob(states, table, target).double(), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_sampled_softmax_over_every_item_once_is_the_full_softmax():
     states, table, target = drawn()
     everything = torch.arange(2, ITEMS)
     zeros = torch.zeros(len(everything))
-    found = sampled_softmax(states, table, target, torch.zeros(5), everything, zeros)
-    torch.testing.assert_close(found, full_softmax(states, table, target), atol=1e-6, rtol=1e-5)
+    found = sampled(states, table, target, torch.zeros(5), everything, zeros)
+    torch.testing.assert_close(found, -full_log_prob(states, table, target), atol=1e-6, rtol=1e-5)
 
 
 @settings(deadline=None, max_examples=25)
@@ -54,7 +56,7 @@ def test_sampled_softmax_equals_its_definition(seed):
     states, table, target = drawn(seed)
     shared = torch.randint(2, ITEMS, (7,), generator=torch.Generator().manual_seed(seed + 1))
     logq = torch.rand(ITEMS, generator=torch.Generator().manual_seed(seed)) - 2
-    found = sampled_softmax(states, table, target, logq[target], shared, logq[shared])
+    found = sampled(states, table, target, logq[target], shared, logq[shared])
     for n in range(5):
         own = int(target[n])
         kept = [own, *(int(item) for item in shared if int(item) != own)]
@@ -64,7 +66,7 @@ def test_sampled_softmax_equals_its_definition(seed):
 
 def test_only_accidental_hits():
     states, table, target = drawn(n=1)
-    found = sampled_softmax(states, table, target, torch.zeros(1), target.repeat(3), torch.zeros(3))
+    found = sampled(states, table, target, torch.zeros(1), target.repeat(3), torch.zeros(3))
     assert float(found) == 0
 
 
@@ -94,7 +96,7 @@ def test_mixture_is_the_mixture_of_softmaxes(seed):
     torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
     nll, each = next_item_nll(states, gates.log(), table, samples_of(target), None)
     torch.testing.assert_close(nll.double(), -expected, atol=1e-5, rtol=1e-5)
-    single = full_softmax(states[:, 1], table, target)
+    single = -full_log_prob(states[:, 1], table, target)
     torch.testing.assert_close(each[:, 1], single, atol=1e-6, rtol=1e-6)
     scores = mixture_scores(states, gates.log(), table)
     assert (scores[:, :2] == -torch.inf).all()
@@ -120,7 +122,7 @@ def test_the_sampled_loss_of_a_mixture_of_one_is_that_of_the_one(monkeypatch):
     nll, each = next_item_nll(
         states, torch.zeros(5, 1), table, samples_of(target), Shared(shared_item, logq, positive)
     )
-    expected = sampled_softmax(states[:, 0], table, target, positive[:, 0], shared_item, logq)
+    expected = sampled(states[:, 0], table, target, positive[:, 0], shared_item, logq)
     torch.testing.assert_close(nll, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(each[:, 0], expected, atol=1e-5, rtol=1e-5)
 

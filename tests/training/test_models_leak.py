@@ -13,7 +13,7 @@ from training.layers.embed import Sizes
 from training.layers.encoder import Shape
 from training.layers.poolers import POOLERS, LastState
 from training.model import Model
-from training.models.moe import Balanced, PoolerMixture, token_moe_encoder
+from training.models.moe import Balanced, PoolerMixture, TokenMoESASRec
 from training.models.mos import MoS, MoSRanker, Stage
 from training.models.pooled import PooledModel
 from training.models.sasrec import SASRec
@@ -45,7 +45,7 @@ def single(backbone):
 
 MODELS = {
     "sasrec": lambda: SASRec(SIZES, SHAPE),
-    "token moe": lambda: Balanced(SASRec(SIZES, SHAPE, token_moe_encoder(SHAPE))),
+    "token moe": lambda: Balanced(TokenMoESASRec(SIZES, SHAPE)),
     **{f"mos {stage.name}": lambda stage=stage: mos(stage) for stage in Stage},
     "mos vector": lambda: mos(Stage.CODES, fusion="vector"),
     **{f"single {name}": lambda name=name: single(pooler(name)) for name in ("sasrec", *POOLERS)},
@@ -147,17 +147,41 @@ def test_rows_are_scored_alone(name):
     torch.testing.assert_close(scores(model, alone, some), plain[own], atol=1e-5, rtol=1e-4)
 
 
+def with_first_events(rows: Rows) -> tuple[Rows, Samples]:
+    """The first event of two rows is a target too, which sees nothing."""
+    first = rows.map(torch.clone)
+    first.loss_mask[:2, 0] = True
+    found = all_targets(first)
+    assert (found.end == 0).sum() == 2
+    item = torch.arange(len(found.row) * 4).view(-1, 4) % 80 + 2
+    return first, replace(found, cand_item=item.int(), cand_category=CATEGORY[item].int())
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_weight_learns(name):
-    """One step's loss is finite and reaches every weight."""
-    model, (rows, samples) = built(name), data()
+    """One step's loss is finite and moves every weight, those of unseen histories included."""
+    model, (rows, samples) = built(name), with_first_events(data()[0])
     model.train()
     loss = model.training_loss(Batch(rows, samples))
     loss.total.backward()
     assert loss.total.isfinite()
-    unused = [key for key, weight in model.named_parameters() if weight.grad is None]
+    grads = {key: weight.grad for key, weight in model.named_parameters()}
+    unused = [key for key, grad in grads.items() if grad is None or not grad.any()]
     assert unused == [] or (name == "top 2 moe" and all("experts" in key for key in unused))
-    assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
+    assert all(grad.isfinite().all() for grad in grads.values() if grad is not None)
+
+
+@pytest.mark.parametrize("name", ["mos", "mos vector", "ranker din"])
+def test_the_last_stage_leaves_the_strands_loss_out(name):
+    rows, samples = data()
+    for stage in Stage:
+        model = built(f"{name} CODES" if name == "mos" else name)
+        model.router.stage = stage
+        loss = model.training_loss(Batch(rows, samples))
+        (main,) = (part for key, part in loss.parts.items() if key != "strand")
+        assert loss.parts["strand"] > 0.1
+        weight = 0.0 if stage == Stage.GATE else 0.5
+        torch.testing.assert_close(loss.total.detach(), main + weight * loss.parts["strand"])
 
 
 @pytest.mark.parametrize("name", MODELS)

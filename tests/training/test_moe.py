@@ -1,11 +1,16 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import gelu
 
-from training.layers.encoder import Shape
+from tests.features.tagged import random_history
+from tests.training.rows import rows_of
+from training.batch import Batch
+from training.layers.embed import Sizes
+from training.layers.encoder import FeedForward, Shape
 from training.layers.poolers import Din
-from training.models.moe import PoolerMixture, Routing, TokenMoE
+from training.models.moe import Balanced, PoolerMixture, Routing, TokenMoE, TokenMoESASRec
 
 
 def test_routing_keeps_the_best_and_sums_to_one():
@@ -30,6 +35,8 @@ def test_balance_is_one_when_even_and_grows_to_the_number_of_experts():
     assert float(routing.balance.detach()) == pytest.approx(1.0)
     routing(1e3 * torch.eye(4)[:1].repeat(4, 1))
     assert float(routing.balance.detach()) == pytest.approx(4.0)
+    routing(torch.randn(0, 4))
+    assert float(routing.balance.detach()) == 0
 
 
 class Counted(nn.Module):
@@ -77,6 +84,31 @@ def test_token_moe_equals_loops():
             ]
             expected = sum(w * out for w, out in zip(weight, each, strict=True))
             torch.testing.assert_close(found[n, t], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_padding_is_not_routed(monkeypatch):
+    """Neither do experts work for it, nor do they look balanced by it."""
+    worked = []
+    forward = FeedForward.forward
+
+    def counted(self, x, valid=None):
+        if self not in heads:
+            worked.append(len(x))
+        return forward(self, x, valid)
+
+    torch.manual_seed(0)
+    model = Balanced(TokenMoESASRec(Sizes(30, 20, 9, 9), Shape(dim=8, layers=2))).eval()
+    heads = [model.model.head.feed]
+    monkeypatch.setattr(FeedForward, "forward", counted)
+    rng = np.random.default_rng(0)
+    users = [[event._replace(category=2) for event in random_history(rng, size)] for size in (12, 7, 3)]
+    losses = []
+    for pad in (0, 20):
+        worked.clear()
+        loss = model.training_loss(Batch(rows_of(users, pad)))
+        assert sum(worked) == 2 * 2 * (12 + 7 + 3)  # the two best of two layers' experts, for each event
+        losses.append(loss)
+    torch.testing.assert_close(losses[0].parts, losses[1].parts)
 
 
 def test_top_is_checked():

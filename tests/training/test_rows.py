@@ -68,8 +68,10 @@ def check_row(
     row = [history[item] for item in items[:length].tolist()]
     assert length > 0 and not rows.item[at, length:].any() and not rows.ts[at, length:].any()
     assert [event.item for event in row] == sorted(event.item for event in row)
-    for name, theirs in (("session", "session"), ("mode", "mode"), ("theme", "theme_running")):
-        assert getattr(rows, name)[at, :length].tolist() == [getattr(event, theirs) for event in row]
+    for name in ("session", "mode"):
+        assert getattr(rows, name)[at, :length].tolist() == [getattr(event, name) for event in row]
+    themes = np.array([0, 1, *vocabulary.themes])
+    assert themes[rows.theme[at, :length].numpy()].tolist() == [event.theme_running for event in row]
     categories = vocabulary.categories.index[rows.category[at].numpy()]
     assert categories[:length].tolist() == [event.category for event in row]
     assert rows.ts[at, :length].tolist() == [event.ts // SECOND for event in row]
@@ -88,7 +90,7 @@ def check_row(
         assert bool(rows.new_session[at, place]) == (target.session != visible[-1].session)
         closed = [event for event in row[: read + 1] if event.session != visible[-1].session]
         final = {event.session: event.theme_session for event in closed}
-        own = rows.session_theme[at, : len(closed)].tolist()
+        own = themes[rows.session_theme[at, : len(closed)].numpy()].tolist()
         assert own == [final[event.session] for event in closed]
     return [row[place].item for place in places]
 

@@ -123,11 +123,22 @@ def test_a_published_table_brings_themes_and_ids(tmp_path: Path) -> None:
     publish(tmp_path, write_gold(tmp_path / "gold/user_sequences", rows))
     found = published_vocabulary(open_published(str(tmp_path)), 60)
     assert found.themes == tuple(range(2, 31))
-    assert found.theme_size == 31
     assert found.fit_id == "f1"
     assert found.ids["items"] == (None, None, *(f"i{index}" for index in found.items.index[2:]))
     with pytest.raises(DataError, match="in no publication"):
         published_vocabulary(replace(open_published(str(tmp_path)), publication=None), 60)
+
+
+def test_themes_are_numbered_without_the_holes_that_refits_leave(tmp_path: Path) -> None:
+    found, _ = vocabulary()
+    found = replace(found, themes=(2, 5, 9))
+    for name in ("theme", "session_theme"):
+        codes = found.encode(name, np.array([0, 1, 2, 3, 5, 8, 9, 10, 400], np.int32))
+        assert codes.tolist() == [0, 1, 2, 1, 3, 1, 4, 1, 1]  # 3, 8 and those of a later fit are no theme
+    assert found.encode("session", np.array([7, 3], np.int32)).tolist() == [7, 3]
+    found.save(tmp_path / "vocabulary.parquet")
+    assert TrainVocabulary.load(tmp_path / "vocabulary.parquet").themes == (2, 5, 9)
+    assert replace(found, themes=()).encode("theme", np.array([0, 1, 2], np.int32)).tolist() == [0, 1, 1]
 
 
 def test_no_events_is_an_error() -> None:

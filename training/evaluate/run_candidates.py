@@ -29,8 +29,11 @@ from training.evaluate.sessions import SessionFacts
 from training.evaluate.slices import SLICES, slice_columns
 from training.model import Model
 
-SCORE_WIDTH = 2_048
-"""Scores that a sample counts for at least when batches are cut: candidates are few, states are not."""
+CHANNELS = 64
+"""Numbers that an event counts for with each candidate when batches are cut (our choice).
+
+Target attention holds about (1 + C) · L · d numbers a sample, which its scores alone do not tell.
+"""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def score_candidates(
             if not bool(known.any()):
                 continue
             samples = negatives.candidates(rows, samples.map(lambda tensor, keep=known: tensor[keep]))  # type: ignore[misc]
-            width = max(1 + negatives.drawn, SCORE_WIDTH)
+            width = (1 + negatives.drawn) * rows.item.shape[1] * CHANNELS
             for part, some in pieces(rows, without_answers(samples), width):
                 scores.append(model.score_candidates(part, some).double().cpu().numpy())
                 assert some.cand_item is not None

@@ -8,7 +8,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from features.codes import FIRST_INDEX
 from features.durations import parse_duration
 from features.section import Section
 from features.spec import FamilySpec, default_families
@@ -71,12 +70,10 @@ def _sasrec(settings: models.SasRec, vocabulary: TrainVocabulary) -> nn.Module:
 
 
 def _token_moe(settings: models.TokenMoe, vocabulary: TrainVocabulary) -> nn.Module:
-    from training.models.moe import Balanced, token_moe_encoder
-    from training.models.sasrec import SASRec
+    from training.models.moe import Balanced, TokenMoESASRec
 
-    shape = _shape(settings)
-    encoder = token_moe_encoder(shape, settings.experts, settings.top)
-    return Balanced(SASRec(vocabulary.sizes, shape, encoder), settings.balance)
+    model = TokenMoESASRec(vocabulary.sizes, _shape(settings), settings.experts, settings.top)
+    return Balanced(model, settings.balance)
 
 
 def _mos(settings: models.Mos, vocabulary: TrainVocabulary) -> nn.Module:
@@ -95,7 +92,7 @@ def _mos(settings: models.Mos, vocabulary: TrainVocabulary) -> nn.Module:
 def _themed(settings: models.Themed, vocabulary: TrainVocabulary) -> dict[str, Any]:
     from training.models.mos import Stages
 
-    codes = max(vocabulary.theme_size - FIRST_INDEX, 1) if settings.codes == "auto" else settings.codes
+    codes = max(len(vocabulary.themes), 1) if settings.codes == "auto" else settings.codes
     stages = Stages(settings.themes_share, settings.codes_share)
     return {"codes": codes, "strand_weight": settings.strand_weight, "stages": stages}
 

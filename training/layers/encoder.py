@@ -13,8 +13,18 @@ from training.layers.rope import Rotary
 class SequenceEncoder(Protocol):
     """What a model asks of a backbone: states of the same shape, each from visible places only."""
 
-    def __call__(self, x: Tensor, mask: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """``x`` (N, T, d) -> (N, T, d); ``mask`` and ``valid`` as in ``visible_mask``."""
+    def __call__(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        valid: Tensor | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """``x`` (N, T, d) -> (N, T, d); ``mask`` and ``valid`` as in ``visible_mask``.
+
+        ``places`` (N, T) are where the events stand, for backbones that know of distances; 0 … T - 1 by
+        default.
+        """
         ...
 
 
@@ -44,8 +54,8 @@ class FeedForward(nn.Module):
         self.inner, self.outer = nn.Linear(dim, inner), nn.Linear(inner, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., dim) -> (..., dim)."""
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(..., dim) -> (..., dim); ``valid`` (...) is for mixtures in its place, which leave padding out."""
         out: Tensor = self.outer(self.dropout(gelu(self.inner(x))))
         return out
 
@@ -83,10 +93,12 @@ class Block(nn.Module):
         self.before_attend, self.before_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, visible: Tensor | None, places: Tensor) -> Tensor:
-        """(N, T, dim) -> (N, T, dim)."""
+    def forward(
+        self, x: Tensor, visible: Tensor | None, places: Tensor, valid: Tensor | None = None
+    ) -> Tensor:
+        """(N, T, dim) -> (N, T, dim); ``visible`` as returned by ``visible_mask``, ``valid`` (N, T) bool."""
         x = x + self.dropout(self.attend(self.before_attend(x), visible, places))
-        out: Tensor = x + self.dropout(self.feed(self.before_feed(x)))
+        out: Tensor = x + self.dropout(self.feed(self.before_feed(x), valid))
         return out
 
 
@@ -118,7 +130,7 @@ class Encoder(nn.Module):
         if places is None:
             places = torch.arange(x.shape[1], device=x.device)[None]
         for block in self.blocks:
-            x = block(x, visible, places)
+            x = block(x, visible, places, valid)
         states: Tensor = self.norm(x)
         return states if valid is None else states * valid[..., None]
 

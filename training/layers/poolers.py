@@ -53,9 +53,11 @@ class Din(nn.Module):
 
     def forward(self, x: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """As ``TargetPooler``."""
-        product = self.product(x[:, None] * target[:, :, None])  # (N, C, T, inner)
-        inner = gelu(product + self.event(x)[:, None] + self.candidate(target)[:, :, None])
-        weight = self.out(inner)[..., 0] * valid[:, None]  # (N, C, T)
+        # W (x · target) = (W · target) x: candidates scale the weights, so that no (N, C, T, d) is held
+        scaled = (target[:, :, None] * self.product.weight).flatten(1, 2)  # (N, C · inner, d)
+        product = (x @ scaled.mT).view(*x.shape[:2], target.shape[1], -1)  # (N, T, C, inner)
+        inner = gelu(product + self.event(x)[:, :, None] + self.candidate(target)[:, None])
+        weight = self.out(inner)[..., 0].mT * valid[:, None]  # (N, C, T)
         pooled: Tensor = weight @ x
         return pooled
 
@@ -110,7 +112,8 @@ class Sdim(nn.Module):
 
     def signatures(self, x: Tensor) -> Tensor:
         """(..., rounds) int64 signatures of ``x`` (..., d), each below 2 ** bits."""
-        signs = x.detach().float() @ self.projection > 0  # (..., rounds * bits)
+        with torch.autocast(x.device.type, enabled=False):  # a sign must not depend on the precision
+            signs = x.detach().float() @ self.projection > 0  # (..., rounds * bits)
         power = 2 ** torch.arange(self.bits, device=x.device)
         return (signs.view(*x.shape[:-1], self.rounds, self.bits) * power).sum(dim=-1)
 

@@ -9,16 +9,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from features.codes import PADDING
 from training.batch import Batch, Rows, Samples
+from training.layers.embed import Sizes
 from training.layers.encoder import Block, Encoder, FeedForward, Shape
 from training.model import Loss, Model
+from training.models.sasrec import SASRec
 
 
 class Routing(nn.Module):
     """Weights over E experts; with ``top`` only the best that many are above 0, scaled to sum to one.
 
     Keeps the last call's balance loss E · Σ_e (share of inputs whose best expert is e) · (mean weight of
-    e), which is 1 where experts are used evenly.
+    e), which is 1 where experts are used evenly and 0 where there is no input.
     """
 
     def __init__(self, dim: int, experts: int, top: int | None) -> None:
@@ -36,7 +39,8 @@ class Routing(nn.Module):
             return weight
         best = weight.topk(self.top, dim=-1)
         first = torch.zeros_like(weight).scatter_(1, best.indices[:, :1], 1.0)
-        self.balance = self.experts * (first.mean(dim=0) * weight.mean(dim=0)).sum()
+        inputs = max(len(x), 1)
+        self.balance = self.experts * (first.sum(dim=0) / inputs * weight.sum(dim=0) / inputs).sum()
         kept = torch.zeros_like(weight).scatter(1, best.indices, best.values)
         return kept / kept.sum(dim=-1, keepdim=True)
 
@@ -44,7 +48,8 @@ class Routing(nn.Module):
 class PoolerMixture(nn.Module):
     """E whole backbones as one: a pooler whose output is their weighted sum, routed by the history's mean.
 
-    With ``top``, only the routed backbones run for a sample.
+    With ``top``, only the routed backbones run for a sample. Weighing and routing follow Shazeer et al. 2017,
+    section 2; whole backbones as experts and the mean as what the gate reads are our choice.
     """
 
     def __init__(
@@ -72,15 +77,19 @@ class PoolerMixture(nn.Module):
 
 
 class TokenMoE(nn.Module):
-    """A feed-forward layer of E experts, the ``top`` best of which run for a token."""
+    """A feed-forward layer of E experts, the ``top`` best of which run for a token that is no padding."""
 
     def __init__(self, shape: Shape, experts: int = 4, top: int = 2) -> None:
         super().__init__()
         self.experts = nn.ModuleList(FeedForward(shape.dim, shape.ff, shape.dropout) for _ in range(experts))
         self.routing = Routing(shape.dim, experts, top)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., dim) -> (..., dim)."""
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(..., dim) -> (..., dim), zeros where ``valid`` (...) is False."""
+        if valid is not None:
+            out = torch.zeros_like(x)
+            out[valid] = self(x[valid]).to(out.dtype)
+            return out
         tokens = x.flatten(0, -2)
         weight = self.routing(tokens)  # (M, E)
         out = torch.zeros_like(tokens)
@@ -99,6 +108,18 @@ def token_moe_encoder(shape: Shape, experts: int = 4, top: int = 2) -> Encoder:
         for _ in range(shape.layers)
     )
     return encoder
+
+
+class TokenMoESASRec(SASRec):
+    """SASRec over a token MoE, which has to know what is padding: else it would be routed as well."""
+
+    def __init__(self, sizes: Sizes, shape: Shape | None = None, experts: int = 4, top: int = 2) -> None:
+        shape = shape or Shape()
+        super().__init__(sizes, shape, token_moe_encoder(shape, experts, top))
+
+    def encoded(self, rows: Rows) -> Tensor:
+        """(B, L, d) state of every place, zeros for padding."""
+        return self.encoder(self.embed(rows), None, rows.session != PADDING)
 
 
 class Balanced(nn.Module):

@@ -30,9 +30,12 @@ class SASRec(OneVector):
         """(V, d) vectors to search by inner product."""
         return self.embed.item_vectors()
 
+    def encoded(self, rows: Rows) -> Tensor:
+        """(B, L, d) state of every place; padding stands at the end, where no event sees it."""
+        return self.encoder(self.embed(rows))
+
     def states(self, rows: Rows, samples: Samples) -> Tensor:
         """(N, d) state of each sample."""
-        encoded = self.encoder(self.embed(rows))  # (B, L, d)
-        read = read_states(encoded, self.start, samples.row, samples.end)
+        read = read_states(self.encoded(rows), self.start, samples.row, samples.end)
         state: Tensor = self.head(read, samples.query_gap, samples.new_session)
         return state

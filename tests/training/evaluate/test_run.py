@@ -12,8 +12,9 @@ from features.codes import FIRST_INDEX
 from tests.training.evaluate.data import Fixed, batches, histories, pseudo, source
 from tests.training.gold import hashed
 from training.batch import Batch
+from training.evaluate import run_candidates
 from training.evaluate.candidates import Negatives
-from training.evaluate.queries import distinct, pieces
+from training.evaluate.queries import SCORES_AT_ONCE, distinct, pieces
 from training.evaluate.ranks import Catalogue, first_seen
 from training.evaluate.run import evaluate, summarise
 from training.evaluate.run_candidates import score_candidates
@@ -124,6 +125,21 @@ def test_a_model_does_not_see_the_answer():
     drawn = score_candidates(blind, batches(SOURCE, LATER), "cpu", negatives, FACTS)
     assert (drawn.frame["auc"] == 0.5).all()
     assert drawn.summary()["all"]["auc_uniform"] == 0.5
+
+
+def test_candidates_are_scored_in_pieces_that_a_pooler_can_hold(monkeypatch):
+    """(1 + C) · L · CHANNELS numbers a sample, all samples of a call together."""
+    held: list[int] = []
+
+    def score(rows, samples):
+        held.append(len(samples.row) * 21 * rows.item.shape[1] * run_candidates.CHANNELS)
+        return torch.zeros(len(samples.row), ITEMS)
+
+    negatives = Negatives("uniform", torch.from_numpy(SOURCE.vocabulary.items.count), torch.zeros(ITEMS), 20)
+    asked = batches(SOURCE, LATER)
+    monkeypatch.setattr(run_candidates, "CHANNELS", SCORES_AT_ONCE // (21 * asked[0].rows.item.shape[1] * 3))
+    score_candidates(Fixed(ITEMS, score), asked, "cpu", negatives, FACTS)
+    assert len(held) > len(asked) and SCORES_AT_ONCE // 4 < max(held) <= SCORES_AT_ONCE
 
 
 def test_slices_are_summed_up_apart():

@@ -1,5 +1,6 @@
 """Every model's settings become a model that keeps the protocol; controls match what they control."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from features.codes import FIRST_INDEX
 from training.codes import Codes
 from training.errors import ConfigError
 from training.fit.build import build, parameters
@@ -53,6 +55,20 @@ def test_settings_reach_the_model(vocabulary: TrainVocabulary) -> None:
     assert _mos(vocabulary).router.codebook.codes == 9  # one for each theme, 2 … 10
     assert _mos(vocabulary, codes=20).router.codebook.codes == 20
     assert (_mos(vocabulary).fusion, _mos(vocabulary, "mos_fused").fusion) == ("mixture", "vector")
+
+
+def test_codes_are_as_many_as_themes_whatever_their_ids(vocabulary: TrainVocabulary) -> None:
+    """Ids have holes after refits; a code that no theme has would only be revived to split one."""
+    sparse = replace(vocabulary, themes=(3, 4, 17, 90))
+    model = _mos(sparse)
+    assert model.router.codebook.codes == 4
+    names = np.array([[0, 1, 90, 3, 17, 5]], np.int32)
+    coded = torch.from_numpy(sparse.encode("session_theme", names))
+    assert coded.tolist() == [[0, 1, 5, 2, 4, 1]]
+    assert int(coded.max()) - FIRST_INDEX == model.router.codebook.codes - 1
+    again = _mos(sparse)
+    again.load_state_dict(model.state_dict())
+    assert _mos(replace(vocabulary, themes=())).router.codebook.codes == 1
 
 
 def _mos(vocabulary: TrainVocabulary, name: str = "mos", **changes: Any) -> MoS:

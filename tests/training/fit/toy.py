@@ -18,7 +18,7 @@ from training.fit.run_folder import RunFolder
 from training.fit.signals import Stop
 from training.layers.embed import EventEmbedding, Sizes
 from training.layers.encoder import Encoder
-from training.losses import full_softmax
+from training.losses import full_log_prob
 from training.model import Loss
 
 ITEMS, LENGTH = 12, 6
@@ -105,7 +105,7 @@ class ToyModel(nn.Module):
     def training_loss(self, batch: Batch) -> Loss:
         samples = all_targets(batch.rows)
         states = self.encoder(self.embed(batch.rows))[samples.row, samples.end.long() - 1]
-        loss = full_softmax(states, self.embed.item_vectors(), samples.item).mean()
+        loss = -full_log_prob(states, self.embed.item_vectors(), samples.item).mean()
         return Loss(loss, {"next": loss.detach()})
 
     def score_catalogue(self, held: Rows, samples: Samples) -> Tensor:

@@ -40,6 +40,21 @@ def test_din_equals_loops():
             torch.testing.assert_close(found[n, c], expected)
 
 
+def test_din_equals_its_naive_form_with_its_gradients():
+    """The naive form multiplies every event by every candidate before the network reads the product."""
+    x, target, valid = histories()
+    din = Din(8)
+    found = din(x, target, valid)
+    product = din.product(x[:, None] * target[:, :, None])
+    inner = gelu(product + din.event(x)[:, None] + din.candidate(target)[:, :, None])
+    naive = (din.out(inner)[..., 0] * valid[:, None]) @ x
+    torch.testing.assert_close(found, naive, atol=1e-6, rtol=1e-5)
+    for mine, plain in zip(
+        *(torch.autograd.grad(out.square().sum(), [*din.parameters()]) for out in (found, naive)), strict=True
+    ):
+        torch.testing.assert_close(mine, plain, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("top", [1, 3, 50])
 def test_twin_equals_loops_and_searches_by_its_own_scores(top):
     x, target, valid = histories(dtype=torch.float64)
@@ -97,6 +112,16 @@ def test_sdim_collides_as_simhash_should():
     b[:2] = 1.0  # 45 degrees
     share = (sdim.signatures(a) == sdim.signatures(b)).float().mean()
     assert float(share) == pytest.approx(0.75**3, abs=0.03)
+
+
+def test_sdim_hashes_in_full_precision():
+    torch.manual_seed(0)
+    sdim, x = Sdim(16), torch.randn(2000, 16)
+    plain = sdim.signatures(x)
+    narrow = (x.half() @ sdim.projection.half() > 0) != (x @ sdim.projection > 0)
+    assert narrow.any()
+    with torch.autocast("cpu", torch.float16):
+        assert torch.equal(sdim.signatures(x), plain)
 
 
 @pytest.mark.parametrize("name", POOLER_NAMES)

@@ -40,24 +40,58 @@ def test_nearest_is_by_angle_and_never_an_unused_code():
     assert book.nearest(asked).tolist() == [1, 0, 0]  # code 2, at 0, would win the last by cosine 0
 
 
-def test_dead_codes_move_to_vectors_that_are_far_from_theirs():
-    torch.manual_seed(0)
+EAST, NORTH, UP = torch.eye(3)
+
+
+def chosen(*vectors, times=1):
+    """A book of 4 codes, the first of which were chosen by those vectors, each time."""
     book = Codebook(4, 3)
-    east, north = torch.tensor([1.0, 0, 0]), torch.tensor([0, 1.0, 0])
-    code = torch.zeros(1, dtype=torch.int64)
-    for _ in range(7):
-        book.update(east[None], code, torch.ones(1).bool())
+    for _ in range(times):
+        book.update(torch.stack(vectors), torch.arange(len(vectors)), torch.ones(len(vectors)).bool())
+    return book
+
+
+def test_codes_that_were_never_used_move_at_once_and_no_two_onto_one_vector():
+    """Three dead codes, offered two vectors apart from the living one, each of them several times."""
+    torch.manual_seed(0)
+    book = chosen(EAST, times=7)
     before = book.vectors()[0]
-    z = torch.stack([east, north, -east])
-    book.revive(z, torch.tensor([True, True, False]), after=8)
-    assert book.idle.tolist() == [0, 7, 7, 7] and (book.count[1:] == 0).all()  # one update too early
-    book.revive(z, torch.tensor([True, True, False]), after=7)
+    z = torch.stack([EAST, NORTH, NORTH, UP, UP, UP, -EAST])
+    book.revive(z, torch.arange(7) < 6, after=200)
     assert torch.equal(book.vectors()[0], before)
+    moved = {tuple(vector) for vector in book.vectors()[1:].tolist()}
+    assert moved == {tuple(NORTH.tolist()), tuple(UP.tolist()), (0, 0, 0)}  # -EAST is not offered
+    assert sorted(book.idle.tolist()) == [0, 0, 0, 7]  # the last one stays dead
+    assert book.nearest(NORTH) != book.nearest(UP)
+
+
+def test_used_codes_are_dead_after_so_many_idle_updates():
+    book = chosen(EAST, NORTH, UP, -UP)
+    for _ in range(7):
+        book.update(torch.stack([EAST, NORTH, UP]), torch.arange(3), torch.ones(3).bool())
+    west = -EAST[None]
+    book.revive(west, torch.ones(1).bool(), after=8)
+    assert book.idle.tolist() == [0, 0, 0, 7]
+    torch.testing.assert_close(book.vectors()[3], -UP)
+    book.revive(west, torch.ones(1).bool(), after=7)
     assert book.idle.tolist() == [0, 0, 0, 0]
-    torch.testing.assert_close(
-        book.vectors()[1:], north.expand(3, 3)
-    )  # east has a code, -east is not offered
-    assert book.nearest(north).item() in (1, 2, 3)
+    torch.testing.assert_close(book.vectors()[3], west[0])
+
+
+def test_vectors_are_drawn_by_their_squared_distance():
+    """2 (1 - cos) of a unit vector to the nearest code, as in k-means++."""
+    book = Codebook(2, 3)
+    z = torch.stack([EAST, torch.tensor([0.5, 0.75**0.5, 0]), NORTH, -EAST])
+    share = torch.tensor([0.0, 0.5, 1.0, 2.0])
+    draws = torch.zeros(4)
+    torch.manual_seed(0)
+    for _ in range(3000):
+        book.total.zero_()
+        book.count.zero_()
+        book.update(EAST[None], torch.zeros(1).long(), torch.ones(1).bool())
+        book.revive(z, torch.ones(4).bool(), after=200)
+        draws[(z @ book.vectors()[1]).argmax()] += 1
+    torch.testing.assert_close(draws / 3000, share / share.sum(), atol=0.03, rtol=0)
 
 
 def test_nothing_is_revived_from_nothing():
@@ -65,6 +99,18 @@ def test_nothing_is_revived_from_nothing():
     book.idle += 500
     book.revive(torch.randn(4, 3), torch.zeros(4).bool(), after=200)
     assert (book.count == 0).all() and (book.idle == 500).all()
+
+
+def test_codes_are_chosen_in_full_precision():
+    """float16: bfloat16 products crash on sandboxed CPUs that announce AMX and forbid it."""
+    torch.manual_seed(0)
+    book, z = Codebook(64, 16), normalize(torch.randn(4000, 16), dim=1)
+    book.update(torch.randn(64, 16), torch.arange(64), torch.ones(64).bool())
+    plain = book.nearest(z)
+    narrow = (z.half() @ book.vectors().half().T).argmax(-1)
+    assert (plain != narrow).any()
+    with torch.autocast("cpu", torch.float16):
+        assert torch.equal(book.nearest(z), plain)
 
 
 def test_no_gradient_and_no_parameter():

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from features.spec import FamilySpec
 from tests.features.tagged import random_history
 from tests.training.rows import rows_of
+from training.batch import all_targets
 from training.models.mos.router import Router, running_session_vectors, session_ends
 from training.models.mos.stages import Stage, Stages
+from training.strands import strands
 
 
 def rows(seed=0):
@@ -66,6 +69,33 @@ def test_codes_tag_events_by_the_session_so_far(stage):
     assert torch.equal(tagged.item, found.item)
 
 
+def test_with_samples_only_sessions_and_asked_places_choose_codes(monkeypatch):
+    """What strands read is as it is without; no other place is compared with the codes."""
+    found, table = rows(), items()
+    router = Router(3, 4)
+    router.codebook.update(torch.eye(3, 4), torch.arange(3), torch.ones(3).bool())
+    router.stage = Stage.GATE
+    whole = router.tagged(found, table)
+    samples = all_targets(found).map(lambda tensor: tensor[::5])
+    places = {(int(r), max(int(e) - 1, 0)) for r, e in zip(samples.row, samples.end, strict=True)}
+    ends = session_ends(found.session)
+    places |= {(b, int(ends[b, p])) for b in range(3) for p in range(int(found.length[b]))}
+    _, known = running_session_vectors(found, table)
+    compared, nearest = [], router.codebook.nearest
+    monkeypatch.setattr(router.codebook, "nearest", lambda z: compared.append(len(z)) or nearest(z))
+    tagged = router.tagged(found, table, samples)
+    assert compared == [sum(bool(known[place]) for place in places)]
+    assert torch.equal(tagged.session_theme, whole.session_theme)
+    assert all(tagged.theme[place] == whole.theme[place] for place in places)
+    family = FamilySpec("theme", 3, 5)
+    for mine, plain in zip(
+        strands(tagged, samples.row, samples.end, family),
+        strands(whole, samples.row, samples.end, family),
+        strict=True,
+    ):
+        assert torch.equal(mine, plain)
+
+
 def test_themes_are_passed_on_at_first():
     found = rows()
     router = Router(50, 4)
@@ -102,16 +132,22 @@ def test_fixed_codes_do_not_move():
     assert not torch.equal(router.codebook.total, before)
 
 
-def test_codes_idle_for_long_are_revived_once_codes_route():
+def test_dead_codes_are_revived_once_codes_route():
+    """As many as there are sessions that have no code of their own; the others wait for more of them."""
     found, table = rows(), items()
-    router = Router(50, 4, revive_after=3)
-    for _ in range(5):
-        router.learn(router.tagged(found, table), table)
+    router = Router(50, 4)
+    router.learn(router.tagged(found, table), table)
     dead = router.codebook.count == 0
     assert dead.any()  # the pipeline has fewer themes
     router.stage = Stage.CODES
     router.learn(router.tagged(found, table), table)
-    assert (router.codebook.count[dead] > 0).all() and (router.codebook.idle[dead] == 0).all()
+    revived = dead & (router.codebook.count > 0)
+    assert revived.any() and (router.codebook.idle[revived] == 0).all()
+    vectors = router.codebook.vectors()[router.codebook.count > 0]
+    assert ((vectors @ vectors.T - torch.eye(len(vectors))) < 1 - 1e-6).all()
+    z, known = running_session_vectors(found, table)
+    z = z[(session_ends(found.session) == torch.arange(found.item.shape[1])) & known]
+    torch.testing.assert_close((z @ vectors.T).amax(1), torch.ones(len(z)))  # so each now has one
 
 
 def test_the_stage_is_saved_with_the_weights():

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.functional import normalize
 
+SAME = 1e-6
+"""1 - cosine up to which two unit vectors are one: float32's rounding."""
+
 
 class Codebook(nn.Module):
     """K codes in buffers: the decayed sum and count of the vectors that chose each one."""
@@ -36,7 +39,8 @@ class Codebook(nn.Module):
 
     def nearest(self, z: Tensor) -> Tensor:
         """Index (...) of the code with the largest cosine to each of ``z`` (..., d), never-used ones last."""
-        cosine = z.float() @ self.vectors().T
+        with full_precision(z):
+            cosine = z.float() @ self.vectors().T
         return cosine.masked_fill(self.count == 0, -2.0).argmax(dim=-1)
 
     @torch.no_grad()
@@ -58,21 +62,45 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def revive(self, z: Tensor, where: Tensor, after: int) -> None:
-        """Put codes idle for ``after`` updates or more onto vectors of ``z`` (M, d) drawn ``where`` (M,).
+        """Put dead codes onto vectors of ``z`` (M, d) drawn ``where`` (M,), no two onto one.
 
-        Vectors far from their code are drawn first (k-means++'s squared distance; our choice). Where
-        several processes train, the first one draws. Nothing changes where no vector is offered.
+        A code is dead that no vector ever chose, or none in the last ``after`` updates. One that finds no
+        vector apart from all codes stays dead. Where several processes train, the first one draws.
         """
-        dead = (self.idle >= after) & where.any()
-        nearest = (z.float() @ self.vectors().T).amax(dim=-1)
-        weight = ((1 - nearest).clamp(min=1e-6) ** 2) * where  # (M,)
-        drawn = torch.multinomial(weight + (~where.any()), self.codes, replacement=True)
-        fresh = z[drawn].float()
+        dead = (self.idle >= after) | (self.count == 0)
+        if not dead.any():
+            return
+        places = dead.nonzero()[:, 0]
+        with full_precision(z):
+            z = normalize(z.float(), dim=-1)
+            cosine = (z @ self.vectors().T).masked_fill(dead, -1.0).amax(dim=-1)  # (M,) to a living code
+            fresh = _far_apart(z, torch.where(where, 1 - cosine, 0), len(places))
         if distributed.is_available() and distributed.is_initialized():
-            packed = torch.cat([fresh, dead[:, None].float()], dim=1)
-            distributed.broadcast(packed, src=0)
-            fresh, dead = packed[:, :-1], packed[:, -1] > 0
+            distributed.broadcast(fresh, src=0)
+        found = fresh.any(dim=1)
         scale = 1 - self.decay  # as if one vector had chosen the code once
-        self.total.copy_(torch.where(dead[:, None], fresh * scale, self.total))
-        self.count.copy_(torch.where(dead, scale, self.count))
-        self.idle.copy_(torch.where(dead, 0, self.idle))
+        self.total[places[found]] = fresh[found] * scale
+        self.count[places[found]] = scale
+        self.idle[places[found]] = 0
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """A context without autocast on the device of ``x``: what is compared or summed up stays float32."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def _far_apart(z: Tensor, distance: Tensor, count: int) -> Tensor:
+    """(count, d) of the unit vectors ``z`` (M, d), each drawn far from those before; zeros where none is.
+
+    k-means++ (Arthur and Vassilvitskii 2007, section 2.2; that dead codes are put there is our choice): a
+    vector's chance is its squared distance to the nearest centre, of which ``distance`` (M,), 1 - cosine,
+    is half.
+    """
+    drawn = torch.zeros(count, z.shape[1], device=z.device)
+    for place in range(count):
+        weight = torch.where(distance > SAME, distance, 0)
+        if not weight.any():
+            break
+        drawn[place] = z[torch.multinomial(weight, 1)[0]]
+        distance = torch.minimum(distance, 1 - z @ drawn[place])
+    return drawn

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from features.codes import FIRST_INDEX
 from features.spec import FamilySpec
 from training.batch import Rows, Samples
 from training.layers.embed import INIT_STD
@@ -16,8 +17,8 @@ from training.layers.gather import gather_events, recent_places
 from training.layers.query import QueryHead, read_states
 from training.strands import Strands, strands, theme_mask
 
-GLOBAL, WINDOW, FIRST_STRAND = 0, 1, 2
-"""Places of the experts: the whole sequence, the window, then the strands, newest first."""
+GLOBAL, FIRST_STRAND = 0, 2
+"""Places of the experts: the whole sequence, the window (1), then the strands, newest first."""
 
 
 class ExpertStates(NamedTuple):
@@ -55,10 +56,13 @@ class Experts(nn.Module):
         return self._heads(torch.stack(whole, dim=1), of_strands, found.key, samples)
 
     def packed(self, x: Tensor, tagged: Rows, samples: Samples, length: int) -> ExpertStates:
-        """The same for few targets: window and strands are gathered to their last ``length`` (T) events.
+        """The same for few targets: window and strands are gathered, strands to their last ``length`` (T).
 
-        Costs L + window + S · T encoded events a target. It departs from ``forward`` where more events
-        than the window or T stand in the row, and where a session's running theme was not its final one.
+        Costs L + window + S · T encoded events a target; distances are those in the row. With one layer
+        the states are those of ``forward`` wherever no strand has more than T events. Each further layer
+        lets ``forward`` see beyond: behind the window, through the states of the window's first events,
+        and, from an event at which the session's running theme was not its final one, into that theme's
+        strand. Here nothing outside the gathered events is read.
         """
         row, end = samples.row, samples.end
         found = self._strands(tagged, samples, length)
@@ -75,7 +79,8 @@ class Experts(nn.Module):
     def _last(self, x: Tensor, row: Tensor, places: Tensor) -> Tensor:
         """Last states (N, S, d) of strands at right-aligned ``places`` (N, S, T) of rows ``row`` (N,)."""
         events, valid = gather_events(x, row, places)
-        states = self.encoder(events.flatten(0, 1), None, valid.flatten(0, 1))[:, -1]
+        events, valid, where = (part.flatten(0, 1) for part in (events, valid, places))
+        states = self.encoder(events, None, valid, where)[:, -1]
         return states.view(*places.shape[:2], -1)
 
     def _heads(self, whole: Tensor, of_strands: Tensor, key: Tensor, samples: Samples) -> ExpertStates:
@@ -85,6 +90,17 @@ class Experts(nn.Module):
             torch.cat([whole, of_strands], dim=1) + kinds, samples.query_gap, samples.new_session
         )
         return ExpertStates(states, torch.cat([torch.ones_like(key[:, :2]), key], dim=1) > 0, key)
+
+
+def joined_strand(key: Tensor, tagged: Rows, samples: Samples) -> Tensor:
+    """(N, S) bool: the strand, of those with keys ``key`` (N, S), that the target's session joins, if any.
+
+    A strand is asked for the next item *of its theme*: only targets whose session has its key count. The
+    final theme of the target's session is a label here, never an input. That strands have a loss of their
+    own is our choice.
+    """
+    wanted = tagged.session_theme[samples.row.long(), samples.place.long()]
+    return (key == wanted[:, None]) & (wanted >= FIRST_INDEX)[:, None]
 
 
 def window_mask(length: int, window: int, device: torch.device) -> Tensor:

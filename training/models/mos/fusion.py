@@ -15,13 +15,16 @@ expert's candidates alive (our choice; Yang et al. 2018 for the form). ``vector`
 
 
 class Gate(nn.Module):
-    """Log-weights of the experts from each one's state, the global state and its rank (our choice)."""
+    """Log-weights of the experts from each one's state, the global state and its rank (our choice).
+
+    The last map has no bias: it would shift all experts alike.
+    """
 
     def __init__(self, dim: int, experts: int) -> None:
         super().__init__()
         self.own, self.context = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
         self.rank = nn.Parameter(torch.zeros(experts, dim))
-        self.out = nn.Linear(dim, 1)
+        self.out = nn.Linear(dim, 1, bias=False)
 
     def forward(self, found: ExpertStates) -> Tensor:
         """(N, E) float32, -1e9 for absent experts."""

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from features.codes import FIRST_INDEX
 from features.spec import FamilySpec
 from training.batch import Batch, Rows, Samples
 from training.layers.embed import INIT_STD, Sizes
@@ -18,7 +17,7 @@ from training.layers.gather import gather_events, recent_places
 from training.layers.poolers import TargetPooler
 from training.losses import HIDDEN
 from training.model import Loss
-from training.models.mos.experts import FIRST_STRAND
+from training.models.mos.experts import FIRST_STRAND, joined_strand
 from training.models.mos.router import Router
 from training.models.mos.stages import Stage, Stages
 from training.models.pooled import PooledModel, asked, click_loss
@@ -35,12 +34,15 @@ class _Pooled(NamedTuple):
 
 
 class CandidateGate(nn.Module):
-    """Weights of the experts from the candidate, the query and what each expert pooled (our choice)."""
+    """Weights of the experts from the candidate, the query and what each expert pooled (our choice).
+
+    The last map has no bias: it would shift all experts alike.
+    """
 
     def __init__(self, dim: int, experts: int) -> None:
         super().__init__()
         self.pooled, self.target = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
-        self.rank, self.out = nn.Parameter(torch.zeros(experts, dim)), nn.Linear(dim, 1)
+        self.rank, self.out = nn.Parameter(torch.zeros(experts, dim)), nn.Linear(dim, 1, bias=False)
 
     def forward(self, pooled: Tensor, target: Tensor, query: Tensor, present: Tensor) -> Tensor:
         """(N, C, E) weights; shapes as in ``_Pooled``, ``present`` (N, E) bool."""
@@ -52,6 +54,9 @@ class CandidateGate(nn.Module):
 
 class MoSRanker(PooledModel):
     """Mixture of Sequence over a target pooler; one pooler serves all experts.
+
+    Experts, router and the click task are the paper's (arXiv 2604.20858; PAPERS.md [P]); a candidate that
+    gates, one shared pooler and the strand's own loss are our choice.
 
     ``codes`` (K) must cover the pipeline's themes; see ``MoS`` for the rest.
     """
@@ -85,22 +90,21 @@ class MoSRanker(PooledModel):
 
     def logits(self, rows: Rows, samples: Samples, item: Tensor) -> Tensor:
         """(N, C) float32 log-odds of ``item`` (N, C) for each sample."""
-        tagged = self.router.tagged(rows, self.embed.item_vectors())
+        tagged = self.router.tagged(rows, self.embed.item_vectors(), samples)
         return self._fused(self._pooled(tagged, samples, item))
 
     def training_loss(self, batch: Batch) -> Loss:
         """Cross-entropy of the fused experts + ``strand_weight`` · that of the target's strand alone."""
         samples, item = asked(batch)
         items = self.embed.item_vectors()
-        tagged = self.router.tagged(batch.rows, items)
+        tagged = self.router.tagged(batch.rows, items, samples)
         found = self._pooled(tagged, samples, item)
         click = click_loss(self._fused(found), item)
-        wanted = tagged.session_theme[samples.row.long(), samples.place.long()]
-        match = (found.key == wanted[:, None]) & (wanted >= FIRST_INDEX)[:, None]  # (N, S), at most one true
+        joined = joined_strand(found.key, tagged, samples)  # (N, S), at most one true
         strand = found.pooled[:, :, FIRST_STRAND:]
-        chosen = torch.where(match[:, None, :, None], strand, 0).sum(dim=2)  # (N, 1 + C, d)
+        chosen = torch.where(joined[:, None, :, None], strand, 0).sum(dim=2)  # (N, 1 + C, d)
         alone = self.head(chosen, found.target, found.query)
-        in_strand = click_loss(alone, item, match.any(dim=1))
+        in_strand = click_loss(alone, item, joined.any(dim=1))
         if self.training:
             self.router.learn(tagged, items)
         weight = 0.0 if self.router.stage == Stage.GATE else self.strand_weight

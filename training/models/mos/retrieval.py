@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from features.codes import FIRST_INDEX
 from training.batch import Batch, Rows, Samples, all_targets
 from training.layers.embed import EventEmbedding, Sizes
 from training.layers.encoder import SequenceEncoder, Shape
 from training.layers.objective import mean_where, mixture_scores, next_item_nll, trained_items
 from training.layers.query import QueryHead
+from training.losses import HIDDEN
 from training.model import Loss
-from training.models.mos.experts import FIRST_STRAND, Experts, ExpertStates
+from training.models.mos.experts import FIRST_STRAND, Experts, ExpertStates, joined_strand
 from training.models.mos.fusion import Fusion, Gate, fuse
 from training.models.mos.router import Router
 from training.models.mos.stages import Stage, Stages
@@ -18,6 +18,9 @@ from training.models.mos.stages import Stage, Stages
 
 class MoS(nn.Module):
     """Mixture of Sequence over any backbone; ``encoder`` replaces the one that ``shape`` describes.
+
+    Three kinds of experts over themes that a router learns are the paper's (arXiv 2604.20858; PAPERS.md [P]),
+    the stages [D]; the retrieval form, the loss and the sizes are our choice.
 
     ``codes`` (K) must cover the pipeline's themes; further ones split themes up, which costs returns their
     strand. ``strands`` (S) themes and a ``window`` of events are mixed with the global state, and
@@ -56,13 +59,13 @@ class MoS(nn.Module):
         samples, items = all_targets(batch.rows), self.embed.item_vectors()
         tagged = self.router.tagged(batch.rows, items)
         found = self.experts(self.embed(tagged), tagged, samples)
-        log_gates = self.gate(found)
-        nll, expert_nll = next_item_nll(found.states, log_gates, items, samples, batch.shared)
-        if self.fusion == "vector":
-            nll, _ = next_item_nll(*fuse("vector", found.states, log_gates), items, samples, batch.shared)
+        joined = joined_strand(found.key, tagged, samples)
+        states, log_gates, strand = self._learning(found, joined)
+        nll, each_nll = next_item_nll(states, log_gates, items, samples, batch.shared)
         known = trained_items(samples)
         next_item = mean_where(nll, known)
-        in_strand = mean_where(*strand_nll(expert_nll, found, tagged, samples, known))
+        strand_nll = torch.where(joined, each_nll[:, strand], 0).sum(dim=1)
+        in_strand = mean_where(strand_nll, joined.any(dim=1) & known)
         if self.training:
             self.router.learn(tagged, items)
         weight = 0.0 if self.router.stage == Stage.GATE else self.strand_weight
@@ -89,7 +92,7 @@ class MoS(nn.Module):
 
     def packed_vectors(self, rows: Rows, samples: Samples, length: int) -> tuple[Tensor, Tensor]:
         """``retrieval_vectors`` from packed strands of ``length`` (T) events: few FLOPs for few samples."""
-        tagged = self.router.tagged(rows, self.embed.item_vectors())
+        tagged = self.router.tagged(rows, self.embed.item_vectors(), samples)
         found = self.experts.packed(self.embed(tagged), tagged, samples, length)
         states, log_gates = fuse(self.fusion, found.states, self.gate(found))
         return states, log_gates.exp()
@@ -100,20 +103,19 @@ class MoS(nn.Module):
         states: ExpertStates = self.experts(self.embed(tagged), tagged, samples)
         return states
 
+    def _learning(self, found: ExpertStates, joined: Tensor) -> tuple[Tensor, Tensor, slice]:
+        """States and log-gates to learn with, and which of the states are strands for ``joined`` (N, S).
+
+        Where the experts are fused to one state, their own scores are not needed but for the strand that
+        is joined: it stands behind the fused state, for all strands, with no weight in the mixture.
+        """
+        states, log_gates = fuse(self.fusion, found.states, self.gate(found))
+        if self.fusion == "mixture":
+            return states, log_gates, slice(FIRST_STRAND, None)
+        strand = torch.where(joined[..., None], found.states[:, FIRST_STRAND:], 0).sum(dim=1, keepdim=True)
+        nothing = torch.full_like(log_gates, HIDDEN)
+        return torch.cat([states, strand], dim=1), torch.cat([log_gates, nothing], dim=1), slice(1, 2)
+
     def _scoring(self, rows: Rows, samples: Samples) -> tuple[Tensor, Tensor]:
         found = self.found(rows, samples)
         return fuse(self.fusion, found.states, self.gate(found))
-
-
-def strand_nll(
-    expert_nll: Tensor, found: ExpertStates, tagged: Rows, samples: Samples, known: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Loss (N,) of the strand that each target's session joins, and for which targets there is one.
-
-    A strand is asked for the next item *of its theme*: only targets whose session has its key count. The
-    final theme of the target's session is a label here, never an input.
-    """
-    wanted = tagged.session_theme[samples.row.long(), samples.place.long()]
-    match = (found.key == wanted[:, None]) & (wanted >= FIRST_INDEX)[:, None]  # (N, S), at most one true
-    nll = torch.where(match, expert_nll[:, FIRST_STRAND:], 0).sum(dim=1)
-    return nll, match.any(dim=1) & known

@@ -1,4 +1,8 @@
-"""The theme-aware router: which theme each session has, event by event."""
+"""The theme-aware router: which theme each session has, event by event.
+
+A router that learns themes of sessions is the paper's (PAPERS.md [P]). The nearest code to a session's mean
+item vector, and the running theme of a session that is still open, are our choice.
+"""
 
 from dataclasses import replace
 
@@ -7,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from features.codes import FIRST_INDEX, NO_THEME, PADDING
-from training.batch import Rows
+from training.batch import Rows, Samples
 from training.models.mos.codebook import Codebook
 from training.models.mos.stages import Stage
 from training.strands import session_starts
@@ -36,6 +40,13 @@ def running_session_vectors(rows: Rows, items: Tensor) -> tuple[Tensor, Tensor]:
     return normalize(sums[..., :-1], dim=-1), sums[..., -1] > 0.5
 
 
+def places_read(ends: Tensor, asked: Samples) -> Tensor:
+    """(B, L) bool: sessions end here (``ends`` (B, L) of ``session_ends``), or a sample's last event is."""
+    read = ends == torch.arange(ends.shape[1], device=ends.device)
+    read[asked.row.long(), (asked.end.long() - 1).clamp(min=0)] = True
+    return read
+
+
 class Router(nn.Module):
     """Themes of the pipeline first, then the nearest codes; a code's theme is its index plus 2.
 
@@ -59,15 +70,28 @@ class Router(nn.Module):
         """Take the stage from a state dict."""
         self.stage = Stage(int(state))
 
-    def tagged(self, rows: Rows, items: Tensor) -> Rows:
-        """The rows with ``theme`` and ``session_theme`` as this router sees them, given ``items`` (V, d)."""
+    def tagged(self, rows: Rows, items: Tensor, asked: Samples | None = None) -> Rows:
+        """The rows with ``theme`` and ``session_theme`` as this router sees them, given ``items`` (V, d).
+
+        With ``asked``, ``theme`` holds at the last event that each of those samples sees and at the ends
+        of sessions, and is NO_THEME elsewhere: all that ``strands`` reads. Codes are then compared once
+        for each session and each place asked, not for each event.
+        """
         if self.stage == Stage.THEMES:
             self._check(rows)
             return rows
         z, known = running_session_vectors(rows, items)
-        running = torch.where(known, self.codebook.nearest(z) + FIRST_INDEX, NO_THEME)
+        ends = session_ends(rows.session)
+        if asked is not None:
+            known &= places_read(ends, asked)
+        known &= rows.session != PADDING
+        running = torch.full_like(rows.theme, NO_THEME)
+        if asked is None:
+            running = torch.where(known, self.codebook.nearest(z) + FIRST_INDEX, running)
+        else:
+            running[known] = (self.codebook.nearest(z[known]) + FIRST_INDEX).to(running.dtype)
         running = torch.where(rows.session == PADDING, PADDING, running).to(rows.theme.dtype)
-        return replace(rows, theme=running, session_theme=running.gather(1, session_ends(rows.session)))
+        return replace(rows, theme=running, session_theme=running.gather(1, ends))
 
     @torch.no_grad()
     def learn(self, tagged: Rows, items: Tensor) -> None:
