@@ -51,8 +51,9 @@ class Construction(nn.Module):
         both = unflatten(unflatten(both, 2, (2, self.heads, -1)), 1, groups.shape[1:3])
         key, value = both.unbind(3)  # each (k, B', m̂, h, e)
         query = unflatten(query.reshape(len(tokens), -1, query.shape[2]), 2, (self.heads, -1))
-        score = query.transpose(1, 2) @ key.permute(1, 3, 4, 0, 2).flatten(3)  # (B', h, B / B' · n, k · m̂)
-        weight = unflatten(score, 3, (self.strands, -1)).softmax(-1).permute(3, 0, 1, 2, 4)
+        # m̂ is not the last dimension where the softmax is taken: rows of 4 are slow on a CPU
+        score = key.permute(1, 3, 0, 2, 4).flatten(2, 3) @ query.permute(0, 2, 3, 1)  # (B', h, k · m̂, …)
+        weight = unflatten(score, 2, (self.strands, -1)).softmax(3).permute(2, 0, 1, 4, 3)
         mixed = weight @ value.transpose(2, 3)  # (k, B', h, B / B' · n, e)
         return mixed.transpose(2, 3).flatten(3).flatten(1, 2)
 
@@ -74,7 +75,8 @@ class Construction(nn.Module):
         asked = asked.view(heads, places, strands, dim).permute(1, 2, 0, 3).reshape(places, -1, dim)
         found = torch.cat([asked @ x.transpose(1, 2), asked.sum(2, keepdim=True)], 2)  # (P, k · h, m + 1)
         found = found.view(places, strands, heads, count + 1).transpose(0, 1).reshape(strands, -1, count + 1)
-        share = (found @ mix.transpose(1, 2)).softmax(2) @ mix  # (k, P · h, m + 1)
+        weight = (mix @ found.transpose(1, 2)).softmax(1)  # (k, m̂, P · h)
+        share = weight.transpose(1, 2) @ mix  # (k, P · h, m + 1)
         share = share.view(strands, places, heads, count + 1).transpose(0, 1)
         share = share.reshape(places, -1, count + 1)  # (P, k · h, m + 1)
         mixed = torch.baddbmm(share[..., count:], share[..., :count], x)  # (P, k · h, d)
