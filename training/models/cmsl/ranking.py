@@ -7,6 +7,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from features.codes import FIRST_INDEX
 from features.spec import FamilySpec
 from training.batch import Batch, Rows, Samples
+from training.layers.dropout import Dropout
 from training.layers.embed import INIT_STD, EventEmbedding, Sizes
 from training.layers.objective import hide_untrained
 from training.layers.query import QueryEmbedding
@@ -54,7 +55,7 @@ class CmslRanker(nn.Module):
         self.tokens = learned_tokens(config.tokens - 2, config.dim)
         self.encoder = CmslEncoder(config, last_events=False)
         self.skip = skip_connections(config.dim, (1 + config.blocks) * config.tokens)
-        self.logit = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(config.dim, 1))
+        self.logit = nn.Sequential(nn.GELU(), Dropout(config.dropout), nn.Linear(config.dim, 1))
 
     def training_loss(self, batch: Batch) -> Loss:
         """Mean log loss over the candidates of samples with a trained item; column 0 is the positive."""
