@@ -6,6 +6,7 @@ has no long-term vector of its own: it trains the short one only.
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -92,11 +93,13 @@ class Ulim(nn.Module):
         trained = trained_items(samples) & groups.mask
         gates = short.new_zeros(len(short), 1, dtype=torch.float32)
         short_nll, _ = next_item_nll(short[:, None], gates, self.item_vectors(), samples, batch.shared)
+        named = replace(samples, category=self.catalogue.of_targets(samples))
         parts = {
             "long": mean_where(self._long_nll(events, short, samples, groups), trained & _has_long(groups)),
             "short": mean_where(short_nll, trained),
             "category": mean_where(
-                self.pgin.loss(batch.rows, samples), groups.mask & (samples.category >= FIRST_INDEX)
+                self.pgin.loss(batch.rows, named, groups.pointer_category),
+                groups.mask & (named.category >= FIRST_INDEX),
             ),
         }
         total = self.alpha * parts["long"] + self.beta * parts["short"] + parts["category"]

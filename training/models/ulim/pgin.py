@@ -62,14 +62,18 @@ class Pgin(nn.Module):
         self.history = TargetAttention(dim, heads, GAP_CODES, dropout=dropout)
         self.place = nn.Embedding(POINTERS, dim)
         self.evidence = nn.Linear(FEATURES, dim)
-        self.fit = FeedForward(3 * dim, 1 / 3, dropout)
-        self.point = nn.Linear(3 * dim, 1)
+        self.fit, self.point = FeedForward(3 * dim, 1 / 3, dropout), nn.Linear(3 * dim, 1, bias=False)
+        self.fit.outer.register_parameter("bias", None)  # both would shift all logits alike
         self.write, self.prior = nn.Linear(dim, dim), nn.Parameter(torch.zeros(categories))
         self.switch = nn.Linear(dim, 1)
 
-    def forward(self, rows: Rows, samples: Samples) -> Tensor:
-        """(N, C) float32 log-probability of every category; codes 0 and 1 have next to none."""
-        pointer = distinct_categories(rows, samples, POINTERS)
+    def forward(self, rows: Rows, samples: Samples, pointer: Tensor | None = None) -> Tensor:
+        """(N, C) float32 log-probability of every category; codes 0 and 1 have next to none.
+
+        ``pointer`` (N, J) is the pointer sequence where the batch brings it (``Groups.pointer_category``).
+        """
+        if pointer is None:
+            pointer = distinct_categories(rows, samples, POINTERS)
         return mix(self.distributions(rows, samples, pointer), pointer)
 
     def distributions(self, rows: Rows, samples: Samples, pointer: Tensor) -> Distributions:
@@ -97,11 +101,11 @@ class Pgin(nn.Module):
         out: Tensor = self.history(state, embedded[samples.row], ages(rows, samples))[:, 0]
         return out
 
-    def loss(self, rows: Rows, samples: Samples) -> Tensor:
+    def loss(self, rows: Rows, samples: Samples, pointer: Tensor | None = None) -> Tensor:
         """(N,) negative log-likelihood of the targets' categories; 0 where the category is unknown."""
         target = samples.category.long()
         known = target >= FIRST_INDEX
-        nll = nll_loss(self(rows, samples), target, reduction="none")
+        nll = nll_loss(self(rows, samples, pointer), target, reduction="none")
         return torch.where(known, nll, 0)
 
     def training_loss(self, batch: Batch) -> Loss:
