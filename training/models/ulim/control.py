@@ -15,10 +15,11 @@ from training.batch import GAP_CODES, Rows, Samples
 from training.groups import SHORT
 from training.layers.embed import EventEmbedding, Sizes
 from training.layers.encoder import Shape
+from training.layers.gather import gather_events, recent_places
 from training.models.match import matched_width
 from training.models.one_vector import OneVector
 from training.models.ulim.encoders import ShortTerm, TargetAttention
-from training.models.ulim.history import ages, at_places, latest_events
+from training.models.ulim.history import ages
 
 
 class GlobalRetrieval(OneVector):
@@ -38,9 +39,9 @@ class GlobalRetrieval(OneVector):
     def states(self, rows: Rows, samples: Samples) -> Tensor:
         """(N, d) vectors of the users."""
         events = self.events(rows)
-        pos = latest_events(samples, SHORT)
-        recent = at_places(events, samples.row, pos)
-        short = self.short(recent, pos >= 0, samples.query_gap, samples.new_session)
+        pos = recent_places(samples.end, min(SHORT, rows.item.shape[1]))
+        recent, valid = gather_events(events, samples.row, pos)
+        short = self.short(recent, valid, samples.query_gap, samples.new_session)
         out: Tensor = self.history(short, events[samples.row], ages(rows, samples))[:, 0]
         return out
 

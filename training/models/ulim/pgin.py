@@ -16,11 +16,12 @@ from training.batch import GAP_CODES, Batch, Rows, Samples, all_targets
 from training.groups import POINTERS
 from training.layers.embed import embedding
 from training.layers.encoder import FeedForward, Shape
+from training.layers.gather import distinct_categories, gather_events, recent_places
 from training.losses import HIDDEN
 from training.model import Loss
 from training.models.ulim.encoders import ShortTerm, TargetAttention
 from training.models.ulim.evidence import FEATURES, category_evidence
-from training.models.ulim.history import ages, at_places, distinct_categories, latest_events
+from training.models.ulim.history import ages
 from training.models.ulim.scatter import scatter_logsumexp
 
 
@@ -95,9 +96,9 @@ class Pgin(nn.Module):
     def _state(self, rows: Rows, samples: Samples) -> Tensor:
         """(N, dim): the short category sequence with the query, which then attends over the long one."""
         embedded = self.category(rows.category)  # (B, L, dim)
-        pos = latest_events(samples, self.short)
-        recent = at_places(embedded, samples.row, pos)
-        state = self.recent(recent, pos >= 0, samples.query_gap, samples.new_session)
+        pos = recent_places(samples.end, min(self.short, rows.item.shape[1]))
+        recent, valid = gather_events(embedded, samples.row, pos)
+        state = self.recent(recent, valid, samples.query_gap, samples.new_session)
         out: Tensor = self.history(state, embedded[samples.row], ages(rows, samples))[:, 0]
         return out
 
