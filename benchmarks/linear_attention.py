@@ -13,7 +13,6 @@ distorts it little) or, on a GPU, of the clock; memory is the peak above what wa
 import argparse
 import math
 import multiprocessing
-import resource
 import statistics
 import sys
 import time
@@ -98,10 +97,15 @@ def one_pass(case: Case, batch: int, length: int) -> Callable[[], None]:
     return step
 
 
-def resident() -> int:
-    """Bytes of this process in memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+def resident(field: str) -> int:
+    """Bytes of this process in memory: now (VmRSS), or at most since the peak was forgotten (VmHWM)."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field + ":"))
+
+
+def forget_peak() -> None:
+    """Begin VmHWM anew; the peak of getrusage outlives fork and exec, so it may be the parent's."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def measure(case: Case) -> Found:
@@ -117,9 +121,10 @@ def measure(case: Case) -> Found:
         step()
         peak = torch.cuda.max_memory_allocated() - before
     else:
-        before = resident()
+        forget_peak()
+        before = resident("VmRSS")
         step()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+        peak = resident("VmHWM") - before
     clock = time.perf_counter if case.device == "cuda" else time.process_time
     seconds = []
     for _ in range(case.runs):

@@ -14,13 +14,14 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
-from features.codes import FIRST_INDEX, NO_POSITION, PADDING
+from features.codes import FIRST_INDEX, NO_POSITION
 from training.batch import Batch, Groups, Rows, Samples, all_targets
 from training.batching import Counts, Plan
 from training.in_category import InCategory
+from training.layers.gather import distinct_categories, recent_places, visible
 from training.negatives import SharedNegatives
 from training.rows import concat, take
-from training.strands import latest, link
+from training.strands import latest
 
 LONG: Final = 64
 SHORT: Final = 100
@@ -140,17 +141,10 @@ def histories(rows: Rows, samples: Samples, category: Tensor) -> tuple[Tensor, T
     ``long_pos`` (N, 64), ``short_pos`` (N, 100) and ``pointer_category`` (N, 32) of ``Groups``. Unknown
     categories have no events and are pointed at by none.
     """
-    row, end = samples.row, samples.end.long()
-    places = torch.arange(rows.item.shape[1])
-    seen = places < end[:, None]  # (N, L)
-    theirs = rows.category[row]
-    own = seen & (theirs == category[:, None]) & (category >= FIRST_INDEX)[:, None]
-    newest = seen & (link(rows.category).following[row] >= end[:, None]) & (theirs >= FIRST_INDEX)
-    last = latest(newest, POINTERS)
-    pointer = torch.where(last >= 0, theirs.gather(1, last.clamp(min=0)), PADDING)
-    short = (end[:, None] + torch.arange(-SHORT, 0)).clamp(min=NO_POSITION)
-    found = latest(own, LONG).flip(1), short, pointer
-    return found[0].to(torch.int32), found[1].to(torch.int32), found[2].to(torch.int32)
+    theirs = rows.category[samples.row]  # (N, L)
+    own = visible(rows, samples) & (theirs == category[:, None]) & (category >= FIRST_INDEX)[:, None]
+    long, short = latest(own, LONG).flip(1), recent_places(samples.end, SHORT)
+    return long.to(torch.int32), short.to(torch.int32), distinct_categories(rows, samples, POINTERS)
 
 
 def _group(category: Tensor, length: Tensor, size: int, generator: Generator) -> tuple[Tensor, Tensor]:

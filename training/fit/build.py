@@ -121,22 +121,28 @@ def _family(name: str, history: int) -> FamilySpec:
 
 
 def _ulim(settings: models.Ulim, vocabulary: TrainVocabulary) -> nn.Module:
+    from training.models.match import body_parameters
     from training.models.ulim.control import matched_control
     from training.models.ulim.model import Ulim
 
     shape = _shape(settings)
-    model = Ulim(
-        vocabulary.sizes,
-        _categories(vocabulary),
-        shape,
-        category_dim=settings.category_dim,
-        searched=settings.searched,
-        alpha=settings.alpha,
-        beta=settings.beta,
-    )
+
+    def make() -> Ulim:
+        return Ulim(
+            vocabulary.sizes,
+            _categories(vocabulary),
+            shape,
+            category_dim=settings.category_dim,
+            searched=settings.searched,
+            alpha=settings.alpha,
+            beta=settings.beta,
+        )
+
     if settings.name == "ulim":
-        return model
-    return matched_control(model, vocabulary.sizes, shape, TOLERANCE)
+        return make()
+    with torch.device("meta"):
+        wanted = body_parameters(make())
+    return matched_control(wanted, vocabulary.sizes, shape, TOLERANCE)
 
 
 def _pooler(name: str, shape: Any) -> Callable[[], Any]:

@@ -49,10 +49,9 @@ def objective(model: nn.Module, compiled: bool) -> nn.Module:
 
 def targets(batch: Batch) -> int:
     """How many targets the mean of a batch's loss is over: those with a trained item."""
-    if batch.groups is not None:
-        return int(batch.groups.mask.sum())
     if batch.samples is not None:
-        return int((batch.samples.item >= FIRST_INDEX).sum())
+        trained = batch.samples.item >= FIRST_INDEX
+        return int((trained if batch.groups is None else trained & batch.groups.mask).sum())
     return int((batch.rows.loss_mask & (batch.rows.item >= FIRST_INDEX)).sum())
 
 

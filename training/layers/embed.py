@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from features.codes import PADDING
 from training.batch import Rows
+from training.layers.dropout import Dropout
 
 INIT_STD = 0.02
 """Standard deviation of embeddings at the start (our choice)."""
@@ -51,7 +52,7 @@ class EventEmbedding(nn.Module):
         self.event_type = embedding(sizes.types, dim)
         self.mode = embedding(sizes.modes, dim)
         self.opens = nn.Parameter(torch.randn(dim) * INIT_STD)
-        self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(dropout)
+        self.norm, self.dropout = nn.LayerNorm(dim), Dropout(dropout)
 
     def forward(self, rows: Rows) -> Tensor:
         """(B, L, dim) of every event."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
+from training.layers.dropout import Dropout
 from training.layers.rope import Rotary
 
 
@@ -52,7 +53,7 @@ class FeedForward(nn.Module):
         super().__init__()
         inner = round(dim * ff)
         self.inner, self.outer = nn.Linear(dim, inner), nn.Linear(inner, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """(..., dim) -> (..., dim); ``valid`` (...) is for mixtures in its place, which leave padding out."""
@@ -91,7 +92,7 @@ class Block(nn.Module):
         super().__init__()
         self.attend, self.feed = Attention(dim, heads), feed
         self.before_attend, self.before_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, x: Tensor, visible: Tensor | None, places: Tensor, valid: Tensor | None = None

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from training.batch import GAP_CODES
+from training.layers.dropout import Dropout
 from training.layers.embed import INIT_STD
 from training.layers.encoder import FeedForward
 
@@ -39,7 +40,7 @@ class QueryHead(nn.Module):
         super().__init__()
         self.query = QueryEmbedding(dim)
         self.before, self.after = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.feed, self.dropout = FeedForward(dim, ff, dropout), nn.Dropout(dropout)
+        self.feed, self.dropout = FeedForward(dim, ff, dropout), Dropout(dropout)
 
     def forward(self, state: Tensor, query_gap: Tensor, new_session: Tensor) -> Tensor:
         """(N, dim) or (N, E, dim) of as many states, with ``query_gap`` and ``new_session`` (N,)."""

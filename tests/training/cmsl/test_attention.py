@@ -83,7 +83,7 @@ def test_linear_form(length: int) -> None:
                 near[lag:] += layer.taps[strand, :, lag] * value[: length - lag]
             mixed = layer_norm(torch.cat(out, -1) + near, (WIDTH,)) * gate * gate.sigmoid()
             expected = mixed @ layer.merge.weight[strand] + layer.merge.bias[strand, 0]
-            torch.testing.assert_close(found[strand, row], expected, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(found[strand, row], expected, rtol=1e-5, atol=1e-5)
 
 
 @given(st.integers(1, 30), st.integers(1, 9))

@@ -1,6 +1,7 @@
 """The blocks: construction by its definition, causality at every place, one compiled graph."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -54,6 +55,24 @@ def test_tokens_of_everyone_are_tokens_of_each_place() -> None:
     events, tokens = normal(2, 5, 8), normal(1, 4, 8)
     repeated = tokens[:, None].expand(2, 5, 4, 8)
     torch.testing.assert_close(layer(events, tokens), layer(events, repeated))
+
+
+@pytest.mark.parametrize("places", [True, False])
+def test_intents_keys_and_values_of_every_place_are_never_formed(places: bool) -> None:
+    """What backward keeps holds no tensor of the size of K and V of every place and intent, nor near it."""
+    torch.manual_seed(0)
+    config = replace(SMALL, intents=32)
+    layer, events, kept = Construction(config), normal(2, 5, 8).float(), []
+    tokens = (normal(2, 5, 4, 8) if places else normal(1, 4, 8)).float()
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layer(events.requires_grad_(), tokens.requires_grad_())
+    scores = config.strands * 2 * 5 * config.intents * config.heads
+    assert max(kept) <= scores
 
 
 def test_compression_reads_all_strands_of_one_place() -> None:

@@ -5,7 +5,8 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from torch import nn
+from pytest import MonkeyPatch
+from torch import Tensor, nn
 
 from features.spec import FamilySpec
 from tests.oracles.strands import Event
@@ -24,7 +25,8 @@ from tests.training.rows import rows_of
 from training.batch import Batch, Rows, Samples, Shared, all_targets
 from training.losses import FULL_SOFTMAX_ITEMS
 from training.model import Model
-from training.models.cmsl.ranking import PAIRS, CmslRanker
+from training.models.cmsl import ranking
+from training.models.cmsl.ranking import CmslRanker
 from training.models.cmsl.retrieval import Cmsl
 
 LINEAR = replace(SMALL, attention="linear")
@@ -167,14 +169,37 @@ def test_ranking_loss_is_the_mean_log_loss_of_known_candidates() -> None:
 
 @torch.no_grad()
 def test_a_candidate_is_scored_by_itself() -> None:
-    """Neither the other candidates nor the size of the slices matter."""
+    """The other candidates have no say."""
     model, rows = ranker(), random_rows(2)
     samples = with_candidates(rows).map(lambda values: values[:20])
     expected = model.score_candidates(rows, samples)
     one = replace(samples, cand_item=samples.cand_item[:, 2:3])
     torch.testing.assert_close(model.score_candidates(rows, one), expected[:, 2:3], rtol=0, atol=1e-5)
-    many = replace(samples, cand_item=samples.cand_item.repeat(1, PAIRS // 40))
-    torch.testing.assert_close(model.score_candidates(rows, many)[:, :4], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("places", [1, 9 * 7])
+def test_slices_hold_so_many_places_and_change_nothing(monkeypatch: MonkeyPatch, places: int) -> None:
+    """With a history of 9, one candidate and seven at a time; gradients too are those of one pass."""
+    model, rows = ranker(), random_rows(2)
+    samples = with_candidates(rows).map(lambda values: values[:20])
+    batch = Batch(rows, samples=samples)
+    encoded: list[int] = []
+    model.encoder.register_forward_pre_hook(lambda _, given_to: encoded.append(len(given_to[0])))
+
+    def learn() -> list[Tensor]:
+        model.zero_grad()
+        loss = model.training_loss(batch).total
+        loss.backward()
+        return [loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
+
+    expected = [*learn(), model.score_candidates(rows, samples).detach()]
+    assert encoded == [80, 80]
+    encoded.clear()
+    monkeypatch.setattr(ranking, "PLACES", places)
+    found = [*learn(), model.score_candidates(rows, samples).detach()]
+    assert max(encoded) == max(1, places // 9)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()

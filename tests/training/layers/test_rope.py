@@ -42,6 +42,18 @@ def test_scores_depend_on_distances_only(shift, seed):
     torch.testing.assert_close(plain, moved, atol=1e-3, rtol=1e-3)
 
 
+def test_float64_stays_exact():
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64)
+    q, k = Rotary(8).double()(query, key, torch.tensor([[1000]]))
+    turned, _ = Rotary(8)(query, query, torch.tensor([[1000]]))
+    plain, _ = Rotary(8)(key, key, torch.tensor([[0]]))
+    assert q.dtype == torch.float64 and torch.equal(q, turned) and torch.equal(plain, key)
+    found = float((q * plain).sum())
+    assert found == pytest.approx(rotated_score(query[0, 0, 0], key[0, 0, 0], 1000, 0), abs=1e-12)
+    assert float((q * k).sum()) == pytest.approx(float((query * key).sum()), abs=1e-12)
+
+
 def test_bfloat16_angles_are_exact():
     """Places of long rows do not fit bfloat16: angles must be computed in float32."""
     query = torch.randn(1, 1, 2, 8)

@@ -54,7 +54,8 @@ def by_brute_force(vectors: np.ndarray, asked: Queries, user: int, plan: Plan) -
     direct = plan.candidates - plan.half
     found = everything[:direct]
     width = min(plan.categories, asked.category.shape[1])
-    share = quotas(asked.probability[user : user + 1, :width], plan)[0]
+    one = slice(user, user + 1)
+    share = quotas(asked.probability[one, :width], asked.category[one, :width], plan)[0]
     for k in range(width):
         within = ranked(vectors, asked.long[user, k], known & (asked.category[user, k] == CATEGORY))
         found += [item for item in within[: share[k]] if item not in found]
@@ -100,11 +101,28 @@ def test_one_search_serves_every_plan() -> None:
 def test_quotas_fill_the_half(seed: int, size: int, categories: int, equal: bool) -> None:
     chance = -np.sort(-np.random.default_rng(seed).dirichlet(np.full(categories, 0.3), 3), axis=1)
     plan = Plan(size, categories, "equal" if equal else "probability")
-    shares = quotas(chance, plan)
+    shares = quotas(chance, np.full(chance.shape, 2), plan)
     assert (shares.sum(axis=1) == plan.half).all()
     assert (shares >= 0).all()
     weight = np.full_like(chance, 1 / categories) if equal else chance
     assert (np.abs(shares - weight * plan.half) < 1).all()
+
+
+@pytest.mark.parametrize("quota", ["equal", "probability"])
+def test_codes_that_name_no_category_get_no_quota(quota: str) -> None:
+    """Their share goes to the categories that can be searched; without any, the short vector fills up."""
+    plan = Plan(20, 3, quota)  # type: ignore[arg-type]
+    chance, names = np.array([[0.6, 0.3, 0.1]] * 3), np.array([[1, 4, 5], [4, 0, 1], [0, 1, 0]])
+    shares = quotas(chance, names, plan)
+    assert shares.tolist() == [[0, 5, 5] if quota == "equal" else [0, 8, 2], [10, 0, 0], [0, 0, 0]]
+
+    vectors, built = indexes(4)
+    asked = queries(4, 3)
+    asked = Queries(asked.short[:3], asked.long[:3], asked.seen[:3], names, chance)
+    found = candidates(search(asked, built, (plan,)), plan)
+    for user in range(3):
+        assert found[user].tolist() == by_brute_force(vectors, asked, user, plan)
+    assert (found > 0).all()
 
 
 @given(

@@ -8,14 +8,8 @@ from hypothesis import strategies as st
 from tests.training.ulim.cases import CATEGORIES, grouped, random_rows, rows_of
 from training.batch import all_targets, gap_code
 from training.groups import histories
-from training.models.ulim.history import (
-    ages,
-    at_places,
-    distinct_categories,
-    latest_events,
-    ranks_in_category,
-    ranks_of_places,
-)
+from training.layers.gather import distinct_categories, recent_places
+from training.models.ulim.history import ages, ranks_in_category, ranks_of_places
 
 # ts, item, session; categories of items 2, 3, 7 are 4, 5, 4
 EXAMPLE = [[(10, 2, 1), (20, 3, 1), (20, 7, 1), (30, 2, 2), (30, 1, 2)]]
@@ -33,7 +27,7 @@ def test_example_reads_as_the_definition() -> None:
         [4, 5, 0],
         [4, 5, 0],
     ]
-    assert latest_events(samples, 2).tolist() == [[-1, -1], [-1, 0], [-1, 0], [1, 2], [1, 2]]
+    assert recent_places(samples.end, 2).tolist() == [[-1, -1], [-1, 0], [-1, 0], [1, 2], [1, 2]]
     rank = ranks_in_category(rows, samples, torch.full((5, 1), 4), 64)
     assert rank[3, 0].tolist() == [2, 0, 1, 0, 0]
     assert ages(rows, samples)[3, 0].tolist() == [1 + int(gap_code(torch.tensor(20))), 4, 4, 0, 0]
@@ -49,7 +43,7 @@ def test_batch_groups_and_device_functions_agree(seed: int) -> None:
     if len(samples.row) == 0:
         return
     assert torch.equal(distinct_categories(rows, samples, 32), groups.pointer_category)
-    assert torch.equal(latest_events(samples, 100), groups.short_pos.long())
+    assert torch.equal(recent_places(samples.end, 100), groups.short_pos.long())
     size = len(samples.row) // len(groups.category)
     loaded = histories(rows, samples, groups.category.repeat_interleave(size).long())
     held = (groups.long_pos, groups.short_pos, groups.pointer_category)
@@ -83,9 +77,3 @@ def test_more_pointers_than_places_and_fewer() -> None:
     assert wide.shape == (len(samples.row), 200)
     assert torch.equal(wide[:, :2], distinct_categories(rows, samples, 2))
     assert int(wide.max()) < CATEGORIES
-
-
-def test_empty_places_read_as_zero() -> None:
-    values = torch.arange(1.0, 13).reshape(2, 3, 2)
-    found = at_places(values, torch.tensor([1]), torch.tensor([[-1, 2]]))
-    assert found.tolist() == [[[0, 0], [11, 12]]]

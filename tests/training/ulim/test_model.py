@@ -19,9 +19,12 @@ from tests.training.ulim.cases import (
     take,
 )
 from training.batch import Batch, all_targets
+from training.flops import forward_flops, one_target
+from training.layers.embed import Sizes
 from training.layers.encoder import Shape
 from training.model import Model
-from training.models.ulim.control import GlobalRetrieval, matched_control, parameters
+from training.models.match import body_parameters
+from training.models.ulim.control import GlobalRetrieval, matched_control
 from training.models.ulim.model import Ulim
 
 
@@ -65,6 +68,30 @@ def test_loss_weighs_its_parts() -> None:
     expected = 0.3 * loss.parts["long"] + 0.7 * loss.parts["short"] + loss.parts["category"]
     assert torch.allclose(loss.total, expected)
     assert set(loss.parts) == {"long", "short", "category"}
+
+
+def test_pgin_learns_the_category_that_retrieval_searches() -> None:
+    """An event's own category may be another than its item's main one; the item's index is that one's."""
+    model, batch = small_model(), grouped(random_rows(1))
+    assert batch.samples is not None
+    assert batch.groups is not None
+    expected = model.training_loss(batch).parts["category"]
+    other = replace(batch.samples, category=torch.full_like(batch.samples.category, 2))
+    assert torch.equal(model.training_loss(replace(batch, samples=other)).parts["category"], expected)
+    unknown = replace(other, item=torch.ones_like(other.item))
+    assert torch.equal(model.catalogue.of_targets(unknown), other.category)  # then the event's counts
+
+
+def test_pgin_takes_the_pointers_of_the_batch() -> None:
+    """They are those that it finds itself, and it reads them."""
+    model, batch = small_model(), grouped(random_rows(1))
+    samples, groups = batch.samples, batch.groups
+    assert samples is not None
+    assert groups is not None
+    found = model.pgin.loss(batch.rows, samples, groups.pointer_category)
+    assert torch.equal(found, model.pgin.loss(batch.rows, samples))
+    swapped = groups.pointer_category[:, :2].flip(1)
+    assert not torch.equal(found, model.pgin.loss(batch.rows, samples, swapped))
 
 
 def test_filled_up_samples_do_not_count() -> None:
@@ -206,6 +233,7 @@ def test_every_parameter_learns(build) -> None:  # type: ignore[no-untyped-def]
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
+        assert float(parameter.grad.abs().max()) > 1e-6, name
 
 
 @pytest.mark.parametrize("build", MODELS)
@@ -221,15 +249,21 @@ def test_runs_under_bfloat16(build) -> None:  # type: ignore[no-untyped-def]
     assert float(rough) == pytest.approx(float(exact), rel=0.05)
 
 
-def test_control_has_as_many_parameters() -> None:
-    torch.manual_seed(0)
-    shape = Shape(dim=32, layers=1, heads=2)
-    model = Ulim(SIZES, ITEM_CATEGORY, shape)
-    found = matched_control(model, SIZES, shape)
-    assert abs(parameters(found) / parameters(model) - 1) < 0.01
-    assert found.short.encoder.norm.weight.shape == (32,)
-    with pytest.raises(ValueError, match="too far"):
-        matched_control(control(), SIZES, shape)
+def test_control_has_as_many_parameters_and_flops() -> None:
+    sizes = Sizes(items=2_002, categories=302, types=6, modes=6)
+    model = Ulim(sizes, torch.arange(sizes.items).remainder(300) + 2)
+    state = torch.random.get_rng_state()
+    with torch.device("meta"):
+        wanted = body_parameters(Ulim(sizes, torch.arange(sizes.items, device="cpu").remainder(300) + 2))
+    assert torch.equal(torch.random.get_rng_state(), state), "counting draws nothing"
+    assert wanted == body_parameters(model)
+    found = matched_control(wanted, sizes, Shape())
+    assert abs(body_parameters(found) / wanted - 1) < 0.01
+    assert found.short.encoder.norm.weight.shape == (64,)
+    asked = one_target(sizes, 256)
+    assert forward_flops(found, *asked) == pytest.approx(forward_flops(model, *asked), rel=0.1)
+    with pytest.raises(ValueError, match="no width"):
+        matched_control(body_parameters(control()), sizes, Shape())
 
 
 def test_item_categories_must_exist() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from training.layers.dropout import Dropout
 from training.models.cmsl.attention import LinearAttention, SoftmaxAttention
 from training.models.cmsl.config import CmslConfig
 from training.models.cmsl.construction import Construction
@@ -38,7 +39,7 @@ class Block(nn.Module):
         self.before_attend, self.after_attend = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
         self.compress = Compression(config) if compress else None
         self.summarise = Summary(config.dim, config.tokens, config.heads)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, events: Tensor, tokens: Tensor, length: Tensor | None) -> tuple[Tensor, Tensor]:
         """Sequence tokens (B, n, d) and non-sequence tokens of the next block.

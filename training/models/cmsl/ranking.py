@@ -3,10 +3,12 @@
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.checkpoint import checkpoint
 
 from features.codes import FIRST_INDEX
 from features.spec import FamilySpec
 from training.batch import Batch, Rows, Samples
+from training.layers.dropout import Dropout
 from training.layers.embed import INIT_STD, EventEmbedding, Sizes
 from training.layers.objective import hide_untrained
 from training.layers.query import QueryEmbedding
@@ -16,8 +18,8 @@ from training.models.cmsl.encoder import CmslEncoder, learned_tokens, skip_conne
 from training.models.cmsl.sequences import GatedSum, aligned, latest
 from training.strands import strands
 
-PAIRS = 4_096
-"""Candidates encoded at once where no gradient is kept."""
+PLACES = 1 << 17
+"""Places encoded at once, over candidates and their histories (our choice)."""
 
 
 class CmslRanker(nn.Module):
@@ -54,7 +56,7 @@ class CmslRanker(nn.Module):
         self.tokens = learned_tokens(config.tokens - 2, config.dim)
         self.encoder = CmslEncoder(config, last_events=False)
         self.skip = skip_connections(config.dim, (1 + config.blocks) * config.tokens)
-        self.logit = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(config.dim, 1))
+        self.logit = nn.Sequential(nn.GELU(), Dropout(config.dropout), nn.Linear(config.dim, 1))
 
     def training_loss(self, batch: Batch) -> Loss:
         """Mean log loss over the candidates of samples with a trained item; column 0 is the positive."""
@@ -84,17 +86,23 @@ class CmslRanker(nn.Module):
         """(N, C) float32 logits of ``candidate`` (N, C) item codes."""
         events, length = self._events(rows, samples)
         query = self.query(samples.query_gap, samples.new_session)  # (N, d)
-        pairs = torch.arange(candidate.numel(), device=candidate.device)
-        at_once = len(pairs) if torch.is_grad_enabled() else PAIRS
-        found = []
-        for some in torch.split(pairs, at_once):
-            sample = some // candidate.shape[1]
-            item = candidate.reshape(-1)[some].long()
+
+        def encode(pairs: Tensor) -> Tensor:
+            sample = pairs // candidate.shape[1]
+            item = candidate.reshape(-1)[pairs].long()
             named = self.embed.item(item) + self.embed.category(self.item_category[item])
             own = self.norm(torch.stack([named, query[sample]], dim=1))  # (P, 2, d)
-            tokens = torch.cat([own, self.tokens.to(own.dtype).expand(len(some), -1, -1)], dim=1)
+            tokens = torch.cat([own, self.tokens.to(own.dtype).expand(len(pairs), -1, -1)], dim=1)
             _, made = self.encoder(events[sample], tokens, length[sample])
-            found.append(self.logit(self.skip(torch.cat([tokens, *made], dim=1)))[:, 0].float())
+            logit: Tensor = self.logit(self.skip(torch.cat([tokens, *made], dim=1)))
+            return logit[:, 0].float()
+
+        pairs = torch.arange(candidate.numel(), device=candidate.device)
+        slices = torch.split(pairs, max(1, PLACES // events.shape[1]))
+        if len(slices) > 1 and torch.is_grad_enabled():  # encoded again for gradients, a slice at a time
+            found = [checkpoint(encode, some, use_reentrant=False) for some in slices]
+        else:
+            found = [encode(some) for some in slices]
         return torch.cat(found).view(candidate.shape)
 
     def _events(self, rows: Rows, samples: Samples) -> tuple[Tensor, Tensor]:

@@ -36,10 +36,10 @@ class Cmsl(OneVector):
     def states(self, rows: Rows, samples: Samples) -> Tensor:
         """(N, d) state of each sample."""
         events, summaries = self.encoder(self.embed(rows), self.tokens[None])
-        tokens = torch.cat([events[:, :, None], *summaries], dim=2)  # (B, L, 1 + blocks · m, d)
         row, last = samples.row.long(), (samples.end.long() - 1).clamp(min=0)
-        merged = self.skip(tokens[row, last])
+        read = [part[row, last] for part in (events[:, :, None], *summaries)]  # before cat: N may be small
+        merged = self.skip(torch.cat(read, dim=1))  # (N, 1 + blocks · m, d) -> (N, d)
         seen = (samples.end > 0)[:, None]
-        read = torch.where(seen, merged, self.start.to(merged.dtype))
-        state: Tensor = self.head(read, samples.query_gap, samples.new_session)
+        read_state = torch.where(seen, merged, self.start.to(merged.dtype))
+        state: Tensor = self.head(read_state, samples.query_gap, samples.new_session)
         return state

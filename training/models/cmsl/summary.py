@@ -34,10 +34,9 @@ def prefix_average(score: Tensor, value: Tensor, chunk: int = CHUNK) -> Average:
     """
     length = score.shape[-1]
     if length <= chunk:
-        seen = torch.ones(length, length, dtype=torch.bool, device=score.device).tril()
-        pairs = torch.where(seen, score[..., None, :], -torch.inf)  # (..., n, n)
-        mass = pairs.logsumexp(-1)
-        return Average(mass, (pairs - mass[..., None]).exp() @ value)
+        unseen = torch.full((length, length), -torch.inf, dtype=score.dtype, device=score.device).triu(1)
+        weight = (score[..., None, :] + unseen).softmax(-1)  # (..., n, n)
+        return Average(score.logcumsumexp(-1), weight @ value)
     rest = -length % chunk
     score = pad(score, (0, rest), value=torch.finfo(score.dtype).min)  # finite: no inf - inf in gradients
     inside = prefix_average(
@@ -56,7 +55,7 @@ def prefix_average(score: Tensor, value: Tensor, chunk: int = CHUNK) -> Average:
 def _join(one: Average, other: Average) -> Average:
     """The average over the elements of both."""
     share = torch.sigmoid(one.mass - other.mass)[..., None]
-    return Average(torch.logaddexp(one.mass, other.mass), share * one.mean + (1 - share) * other.mean)
+    return Average(torch.logaddexp(one.mass, other.mass), torch.lerp(other.mean, one.mean, share))
 
 
 class Summary(nn.Module):
@@ -80,7 +79,12 @@ class Summary(nn.Module):
     def forward(self, strands: Tensor) -> Tensor:
         """Summaries (B, n, m, d) of the places 0 … t of ``strands`` (k, B, n, d), for every place t."""
         with torch.autocast(strands.device.type, enabled=False):
-            pooled = prefix_average(*self._merge_strands(strands, self.seed[None])).mean  # (B, h, m, n, e)
+            x = self.norm(strands.to(self.seed.dtype))
+            key = unflatten(self.key.weight, 0, (self.heads, -1))  # (h, e, d)
+            # the seeds are everyone's, so scores need no keys: (k · B · n, d) @ (d, h · m)
+            asked = torch.einsum("mhe,hed->dhm", self._heads(self.seed), key)
+            score = unflatten(x @ asked.flatten(1), -1, asked.shape[1:]).permute(0, 1, 3, 4, 2)
+            pooled = prefix_average(*self._merge_strands(score, x)).mean  # (B, h, m, n, e)
         return self._tokens(pooled.permute(0, 3, 2, 1, 4))
 
     def at(self, strands: Tensor, tokens: Tensor, length: Tensor) -> Tensor:
@@ -89,20 +93,29 @@ class Summary(nn.Module):
         ``tokens`` (B, m, d) join the seeds, so that a candidate among them picks what it is compared with.
         """
         with torch.autocast(strands.device.type, enabled=False):
-            score, value = self._merge_strands(strands, self.seed + tokens)
-            hidden = torch.arange(score.shape[-1], device=score.device) >= length[:, None]  # (B, n)
-            weight = score.masked_fill(hidden[:, None, None], -torch.inf).softmax(-1)  # (B, h, m, n)
+            x = self.norm(strands.to(self.seed.dtype))
+            asked = self._heads(self.seed + tokens.to(self.seed.dtype))  # (B, m, h, e)
+            key = unflatten(self.key(x), -1, (self.heads, -1))
+            score = torch.einsum("kbnhe,bmhe->kbhmn", key, asked)
+            mass, value = self._merge_strands(score, x)
+            hidden = torch.arange(mass.shape[-1], device=mass.device) >= length[:, None]  # (B, n)
+            weight = mass.masked_fill(hidden[:, None, None], -torch.inf).softmax(-1)  # (B, h, m, n)
             pooled = torch.einsum("bhmn,bhmne->bhme", weight, value)
         return self._tokens(pooled.transpose(1, 2))
 
-    def _merge_strands(self, strands: Tensor, seed: Tensor) -> Average:
-        """Masses (B, h, m, n) and means (B, h, m, n, e) over the k tokens of each place."""
-        x = self.norm(strands.to(self.seed.dtype))
-        key, value = (part(x).unflatten(-1, (self.heads, -1)) for part in (self.key, self.value))
-        seed = unflatten(seed.to(x.dtype), -1, (self.heads, -1)) / math.sqrt(key.shape[-1])  # (B, m, h, e)
-        score = torch.einsum("kbnhe,bmhe->kbhmn", key, seed)
+    def _heads(self, seed: Tensor) -> Tensor:
+        """(..., d) -> (..., h, e), scaled for a product with keys."""
+        parts = unflatten(seed, -1, (self.heads, -1))
+        return parts / math.sqrt(parts.shape[-1])
+
+    def _merge_strands(self, score: Tensor, x: Tensor) -> Average:
+        """Masses (B, h, m, n) and means (B, h, m, n, e) over the k tokens of each place of ``x``.
+
+        ``score`` (k, B, h, m, n) without the rate; ``x`` (k, B, n, d).
+        """
+        value = unflatten(self.value(x), -1, (self.heads, -1))
         mass = score.logsumexp(0)
-        mean = torch.einsum("kbhmn,kbnhe->bhmne", (score - mass).exp(), value)
+        mean = torch.einsum("kbhmn,kbnhe->bhmne", score.softmax(0), value)
         places = torch.arange(mass.shape[-1], dtype=mass.dtype, device=mass.device)
         return Average(mass + softplus(self.rate).T[..., None] * places, mean)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from features.codes import PADDING
+from features.codes import FIRST_INDEX, PADDING
 from training.batch import Rows, Samples
 from training.models.ulim.index import ItemIndexes
 from training.models.ulim.model import Ulim
@@ -27,8 +27,7 @@ class Plan:
     """``candidates`` items, half of them from ``categories`` categories.
 
     ``quota`` shares that half out by the categories' probabilities, or equally. Equal shares waste most of
-    a small half on categories that do not come: 0.47 to 0.74 hit at 50 candidates where shares by
-    probability hit 0.91 (theme chains that resume, 600 steps, one seed).
+    a small half on categories that do not come (benchmarks/ulim.py compares the two).
     """
 
     candidates: int
@@ -62,6 +61,7 @@ class Found:
 
     everything: Ints  # (N, depth) items, best first
     within: Ints  # (N, K, depth) items of each category, best first
+    category: Ints  # (N, K)
     probability: NDArray[np.float64]  # (N, K)
 
 
@@ -87,11 +87,12 @@ def search(queries: Queries, indexes: ItemIndexes, plans: tuple[Plan, ...]) -> F
     """One search over everything and one in each category, for all of the plans."""
     categories = min(max(plan.categories for plan in plans), queries.category.shape[1])
     everything = indexes.search(queries.short, max(plan.candidates for plan in plans))
-    depth = max(_deepest(plan, categories) for plan in plans)
     category = queries.category[:, :categories]
+    depth = max(_deepest(plan, category) for plan in plans)
     long = queries.long[:, :categories].reshape(-1, queries.long.shape[2])
     within = indexes.search_in(category.ravel(), long, depth)
-    return Found(everything, within.reshape(*category.shape, depth), queries.probability[:, :categories])
+    within = within.reshape(*category.shape, depth)
+    return Found(everything, within, category, queries.probability[:, :categories])
 
 
 def candidates(found: Found, plan: Plan) -> Ints:
@@ -101,7 +102,7 @@ def candidates(found: Found, plan: Plan) -> Ints:
     leave open goes to the next items of the search over everything.
     """
     width = min(plan.categories, found.within.shape[1])
-    shares = quotas(found.probability[:, :width], plan)  # (N, K)
+    shares = quotas(found.probability[:, :width], found.category[:, :width], plan)  # (N, K)
     within = found.within[:, :width]
     taken = np.where(np.arange(within.shape[2]) < shares[:, :, None], within, PADDING)
     direct = plan.candidates - plan.half
@@ -116,21 +117,25 @@ def candidates(found: Found, plan: Plan) -> Ints:
     return first_distinct(offered, plan.candidates)
 
 
-def quotas(probability: NDArray[np.float64], plan: Plan) -> Ints:
-    """(N, K) how many items each category gives; rows sum to ``plan.half``.
+def quotas(probability: NDArray[np.float64], category: Ints, plan: Plan) -> Ints:
+    """(N, K) how many items each category gives; rows sum to ``plan.half``, or to 0 where none is known.
 
     Equal shares, or shares by ``probability`` (N, K) rounded by largest remainders; what doesn't divide
-    goes to the more probable categories first.
+    goes to the more probable categories first. Codes of ``category`` (N, K) that name none have no index
+    to search and get nothing.
     """
-    weight = np.ones_like(probability) if plan.quota == "equal" else probability
-    exact = plan.half * weight / weight.sum(axis=1, keepdims=True)
+    known = category >= FIRST_INDEX
+    weight = np.where(known, 1.0 if plan.quota == "equal" else probability, 0.0)
+    total = weight.sum(axis=1, keepdims=True)
+    exact = plan.half * np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
     shares = np.floor(exact + 1e-9).astype(np.int64)
-    left = plan.half - shares.sum(axis=1, keepdims=True)
-    order = np.argsort(-(exact - shares).round(9), axis=1, kind="stable")
+    left = np.where(total > 0, plan.half - shares.sum(axis=1, keepdims=True), 0)
+    rest = np.where(known, (exact - shares).round(9), -np.inf)
+    order = np.argsort(-rest, axis=1, kind="stable")
     more: Ints = np.zeros_like(shares)
     np.put_along_axis(more, order, np.arange(shares.shape[1]) < left, 1)
-    total: Ints = shares + more
-    return total
+    given: Ints = shares + more
+    return given
 
 
 def first_distinct(items: Ints, count: int) -> Ints:
@@ -153,8 +158,10 @@ def first_distinct(items: Ints, count: int) -> Ints:
     return found
 
 
-def _deepest(plan: Plan, categories: int) -> int:
-    """The most items that a plan can ask of one category."""
+def _deepest(plan: Plan, category: Ints) -> int:
+    """The most items that a plan can ask of one category of ``category`` (N, K)."""
     if plan.quota == "probability":
         return plan.half
-    return -(-plan.half // min(plan.categories, categories))
+    known = (category[:, : plan.categories] >= FIRST_INDEX).sum(axis=1)
+    fewest = int(known.min(where=known > 0, initial=plan.categories))
+    return -(-plan.half // max(fewest, 1))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from features.codes import FIRST_INDEX
+from training.batch import Samples
 
 
 class CatalogueByCategory(nn.Module):
@@ -21,7 +22,8 @@ class CatalogueByCategory(nn.Module):
             raise ValueError(
                 f"an item has category {int(item_category.max())}; there are {categories} categories"
             )
-        known = torch.where(torch.arange(len(item_category)) >= FIRST_INDEX, item_category, 0).long()
+        codes = torch.arange(len(item_category), device=item_category.device)  # not meta's, under a count
+        known = torch.where(codes >= FIRST_INDEX, item_category, 0).long()
         order = known.argsort(stable=True)
         held = known[order] >= FIRST_INDEX
         counts = torch.bincount(known[known >= FIRST_INDEX], minlength=categories)
@@ -29,12 +31,13 @@ class CatalogueByCategory(nn.Module):
         self.register_buffer("order", order[held])
         self.register_buffer("bounds", torch.cat([counts.new_zeros(1), counts.cumsum(0)]))
 
-    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
-        """Each category that holds an item, ascending, with its items (n,) int64."""
-        bounds = self.bounds.tolist()
-        for category in range(FIRST_INDEX, len(bounds) - 1):
-            if bounds[category] < bounds[category + 1]:
-                yield category, self.order[bounds[category] : bounds[category + 1]]
+    def of_targets(self, samples: Samples) -> Tensor:
+        """(N,) int32 category of the targets: where retrieval looks for a trained item, else the event's.
+
+        An item may be seen under several categories; its index is that of its main one.
+        """
+        trained = samples.item >= FIRST_INDEX
+        return torch.where(trained, self.item_category[samples.item.long()], samples.category)
 
     def items(self, category: int) -> Tensor:
         """(n,) int64 items of one category, ascending."""

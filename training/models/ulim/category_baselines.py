@@ -12,8 +12,8 @@ from torch import Tensor
 
 from features.codes import FIRST_INDEX
 from training.batch import Rows, Samples
+from training.layers.gather import visible
 from training.models.ulim.evidence import log_decay
-from training.models.ulim.history import visible
 from training.models.ulim.scatter import scatter_logsumexp
 
 UNSEEN = -1e7

@@ -6,9 +6,10 @@ candidate is needed. Widths, residuals, biases and the query head are our choice
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, unflatten
 
 from features.codes import PADDING
+from training.layers.dropout import Dropout
 from training.layers.embed import INIT_STD
 from training.layers.encoder import FeedForward, Shape
 from training.layers.query import QueryHead
@@ -44,7 +45,10 @@ class TargetAttention(nn.Module):
     """A query attends over K subsets of the same events, with a learned bias for the age of each event.
 
     The logits of query and event are shared by the subsets, which only differ in what is masked; so K
-    categories cost little more than one. Ages are codes from 1 to ``ages``; 0 masks the event.
+    categories cost little more than one. One query asks many events, so keys and values are never formed:
+    the query is carried to the events by the key map, and the value map reads what was mixed. A bias of
+    the keys would shift all logits of a query alike and is left out. Ages are codes from 1 to ``ages``;
+    0 masks the event.
     """
 
     def __init__(self, dim: int, heads: int, ages: int, ff: float = 2, dropout: float = 0.1) -> None:
@@ -54,24 +58,26 @@ class TargetAttention(nn.Module):
         self.heads = heads
         self.before, self.after = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query, self.merge = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.key, self.value = nn.Linear(dim, dim, bias=False), nn.Linear(dim, dim)
         self.age = nn.Embedding(ages + 1, heads, padding_idx=PADDING)
         nn.init.zeros_(self.age.weight)
-        self.feed, self.dropout = FeedForward(dim, ff, dropout), nn.Dropout(dropout)
+        self.feed, self.dropout = FeedForward(dim, ff, dropout), Dropout(dropout)
 
     def forward(self, query: Tensor, events: Tensor, age: Tensor) -> Tensor:
         """(N, K, dim) of ``query`` (N, dim), ``events`` (N, T, dim) and ``age`` (N, K, T) int.
 
         A subset without events gives the query itself, unchanged.
         """
+        key, value = (unflatten(part.weight, 0, (self.heads, -1)) for part in (self.key, self.value))
         asked = self.query(self.before(query)).unflatten(-1, (self.heads, -1))  # (N, heads, dim_head)
-        key = self.key(events).unflatten(-1, (self.heads, -1))  # (N, T, heads, dim_head)
-        value = self.value(events).unflatten(-1, (self.heads, -1))
-        logits = torch.einsum("nhd,nthd->nht", asked, key).float() * asked.shape[-1] ** -0.5
+        asked = torch.einsum("nhe,hed->nhd", asked, key.to(asked.dtype)) * asked.shape[-1] ** -0.5
+        logits = (asked @ events.to(asked.dtype).transpose(1, 2)).float()  # (N, heads, T)
         logits = logits[:, :, None] + self.age(age).permute(0, 3, 1, 2).float()  # (N, heads, K, T)
         seen = (age > 0)[:, None]
-        weights = logits.masked_fill(~seen, HIDDEN).softmax(-1) * seen
-        mixed = torch.einsum("nhkt,nthd->nkhd", weights.to(value.dtype), value).flatten(2)  # (N, K, dim)
+        weights = logits.masked_fill(~seen, HIDDEN).softmax(-1)
+        mixed = weights.flatten(1, 2).to(events.dtype) @ events  # (N, heads · K, dim)
+        mixed = mixed.unflatten(1, weights.shape[1:3])
+        mixed = torch.einsum("nhkd,hed->nkhe", mixed, value.to(mixed.dtype)).flatten(2) + self.value.bias
         out = query[:, None] + self.dropout(self.merge(mixed))
         out = out + self.dropout(self.feed(self.after(out)))
         return torch.where(seen.any(-1).transpose(1, 2), out, query[:, None].to(out.dtype))

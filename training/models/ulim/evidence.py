@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from features.codes import PADDING
 from training.batch import Rows, Samples
-from training.models.ulim.history import visible
+from training.layers.gather import visible
 from training.models.ulim.scatter import scatter_logsumexp
 
 HALF_LIVES = (3_600.0, 86_400.0, 7 * 86_400.0, 30 * 86_400.0)

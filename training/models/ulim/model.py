@@ -6,6 +6,7 @@ has no long-term vector of its own: it trains the short one only.
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -17,12 +18,13 @@ from training.batch import Batch, Groups, Rows, Samples
 from training.groups import LONG, SHORT
 from training.layers.embed import EventEmbedding, Sizes
 from training.layers.encoder import Shape
+from training.layers.gather import gather_events, recent_places
 from training.layers.objective import hide_untrained, mean_where, next_item_nll, trained_items
 from training.losses import HIDDEN, full_log_probs
 from training.model import Loss
 from training.models.ulim.catalogue import CatalogueByCategory, by_category
 from training.models.ulim.encoders import ShortTerm, TargetAttention
-from training.models.ulim.history import at_places, latest_events, ranks_in_category, ranks_of_places
+from training.models.ulim.history import ranks_in_category, ranks_of_places
 from training.models.ulim.loss import in_category_softmax
 from training.models.ulim.pgin import Pgin
 
@@ -72,7 +74,7 @@ class Ulim(nn.Module):
     def interests(self, rows: Rows, samples: Samples, category: Tensor) -> Interests:
         """Short-term vectors, and long-term ones for ``category`` (N, K)."""
         events = self.events(rows)  # (B, L, d)
-        short = self._short(events, samples, latest_events(samples, SHORT))
+        short = self._short(events, samples, recent_places(samples.end, SHORT))
         rank = ranks_in_category(rows, samples, category, LONG)  # (N, K, L)
         long = self.long(short, events[samples.row], rank)
         return Interests(short, long, (rank > 0).any(-1))
@@ -92,11 +94,13 @@ class Ulim(nn.Module):
         trained = trained_items(samples) & groups.mask
         gates = short.new_zeros(len(short), 1, dtype=torch.float32)
         short_nll, _ = next_item_nll(short[:, None], gates, self.item_vectors(), samples, batch.shared)
+        named = replace(samples, category=self.catalogue.of_targets(samples))
         parts = {
             "long": mean_where(self._long_nll(events, short, samples, groups), trained & _has_long(groups)),
             "short": mean_where(short_nll, trained),
             "category": mean_where(
-                self.pgin.loss(batch.rows, samples), groups.mask & (samples.category >= FIRST_INDEX)
+                self.pgin.loss(batch.rows, named, groups.pointer_category),
+                groups.mask & (named.category >= FIRST_INDEX),
             ),
         }
         total = self.alpha * parts["long"] + self.beta * parts["short"] + parts["category"]
@@ -122,14 +126,15 @@ class Ulim(nn.Module):
         return self.score_catalogue(rows, samples).gather(1, samples.cand_item.long())
 
     def _short(self, events: Tensor, samples: Samples, pos: Tensor) -> Tensor:
-        recent = at_places(events, samples.row, pos)  # (N, 100, d)
-        out: Tensor = self.short(recent, pos >= 0, samples.query_gap, samples.new_session)
+        recent, valid = gather_events(events, samples.row, pos[:, -events.shape[1] :])  # (N, 100, d)
+        out: Tensor = self.short(recent, valid, samples.query_gap, samples.new_session)
         return out
 
     def _long_nll(self, events: Tensor, short: Tensor, samples: Samples, groups: Groups) -> Tensor:
         """(N,) loss of each sample's long-term vector within its own category."""
-        own = at_places(events, samples.row, groups.long_pos)  # (N, 64, d)
-        long = self.long(short, own, ranks_of_places(groups.long_pos)[:, None])[:, 0]
+        pos = groups.long_pos[:, -events.shape[1] :]  # (N, 64), fewer where rows are shorter
+        own, _ = gather_events(events, samples.row, pos)
+        long = self.long(short, own, ranks_of_places(pos)[:, None])[:, 0]
         return in_category_softmax(
             long,
             self.item_vectors(),

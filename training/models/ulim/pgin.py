@@ -16,11 +16,12 @@ from training.batch import GAP_CODES, Batch, Rows, Samples, all_targets
 from training.groups import POINTERS
 from training.layers.embed import embedding
 from training.layers.encoder import FeedForward, Shape
+from training.layers.gather import distinct_categories, gather_events, recent_places
 from training.losses import HIDDEN
 from training.model import Loss
 from training.models.ulim.encoders import ShortTerm, TargetAttention
 from training.models.ulim.evidence import FEATURES, category_evidence
-from training.models.ulim.history import ages, at_places, distinct_categories, latest_events
+from training.models.ulim.history import ages
 from training.models.ulim.scatter import scatter_logsumexp
 
 
@@ -62,14 +63,18 @@ class Pgin(nn.Module):
         self.history = TargetAttention(dim, heads, GAP_CODES, dropout=dropout)
         self.place = nn.Embedding(POINTERS, dim)
         self.evidence = nn.Linear(FEATURES, dim)
-        self.fit = FeedForward(3 * dim, 1 / 3, dropout)
-        self.point = nn.Linear(3 * dim, 1)
+        self.fit, self.point = FeedForward(3 * dim, 1 / 3, dropout), nn.Linear(3 * dim, 1, bias=False)
+        self.fit.outer.register_parameter("bias", None)  # both would shift all logits alike
         self.write, self.prior = nn.Linear(dim, dim), nn.Parameter(torch.zeros(categories))
         self.switch = nn.Linear(dim, 1)
 
-    def forward(self, rows: Rows, samples: Samples) -> Tensor:
-        """(N, C) float32 log-probability of every category; codes 0 and 1 have next to none."""
-        pointer = distinct_categories(rows, samples, POINTERS)
+    def forward(self, rows: Rows, samples: Samples, pointer: Tensor | None = None) -> Tensor:
+        """(N, C) float32 log-probability of every category; codes 0 and 1 have next to none.
+
+        ``pointer`` (N, J) is the pointer sequence where the batch brings it (``Groups.pointer_category``).
+        """
+        if pointer is None:
+            pointer = distinct_categories(rows, samples, POINTERS)
         return mix(self.distributions(rows, samples, pointer), pointer)
 
     def distributions(self, rows: Rows, samples: Samples, pointer: Tensor) -> Distributions:
@@ -91,17 +96,17 @@ class Pgin(nn.Module):
     def _state(self, rows: Rows, samples: Samples) -> Tensor:
         """(N, dim): the short category sequence with the query, which then attends over the long one."""
         embedded = self.category(rows.category)  # (B, L, dim)
-        pos = latest_events(samples, self.short)
-        recent = at_places(embedded, samples.row, pos)
-        state = self.recent(recent, pos >= 0, samples.query_gap, samples.new_session)
+        pos = recent_places(samples.end, min(self.short, rows.item.shape[1]))
+        recent, valid = gather_events(embedded, samples.row, pos)
+        state = self.recent(recent, valid, samples.query_gap, samples.new_session)
         out: Tensor = self.history(state, embedded[samples.row], ages(rows, samples))[:, 0]
         return out
 
-    def loss(self, rows: Rows, samples: Samples) -> Tensor:
+    def loss(self, rows: Rows, samples: Samples, pointer: Tensor | None = None) -> Tensor:
         """(N,) negative log-likelihood of the targets' categories; 0 where the category is unknown."""
         target = samples.category.long()
         known = target >= FIRST_INDEX
-        nll = nll_loss(self(rows, samples), target, reduction="none")
+        nll = nll_loss(self(rows, samples, pointer), target, reduction="none")
         return torch.where(known, nll, 0)
 
     def training_loss(self, batch: Batch) -> Loss:
