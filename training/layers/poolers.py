@@ -56,8 +56,8 @@ class Din(nn.Module):
         # W (x · target) = (W · target) x: candidates scale the weights, so that no (N, C, T, d) is held
         scaled = (target[:, :, None] * self.product.weight).flatten(1, 2)  # (N, C · inner, d)
         product = (x @ scaled.mT).view(*x.shape[:2], target.shape[1], -1)  # (N, T, C, inner)
-        inner = gelu(product + self.event(x)[:, :, None] + self.candidate(target)[:, None])
-        weight = self.out(inner)[..., 0].mT * valid[:, None]  # (N, C, T)
+        inner = product.add_(self.event(x)[:, :, None]).add_(self.candidate(target)[:, None])
+        weight = self.out(gelu(inner))[..., 0].mT * valid[:, None]  # (N, C, T)
         pooled: Tensor = weight @ x
         return pooled
 

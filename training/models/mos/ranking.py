@@ -55,8 +55,8 @@ class CandidateGate(nn.Module):
 class MoSRanker(PooledModel):
     """Mixture of Sequence over a target pooler; one pooler serves all experts.
 
-    Experts, router and the click task are the paper's (arXiv 2604.20858; PAPERS.md [P]); a candidate that
-    gates, one shared pooler and the strand's own loss are our choice.
+    Experts and router are the paper's (arXiv 2604.20858; PAPERS.md [P]), the click task is [D]; a candidate
+    that gates, one shared pooler and the strand's own loss are our choice.
 
     ``codes`` (K) must cover the pipeline's themes; see ``MoS`` for the rest.
     """
