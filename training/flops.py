@@ -57,12 +57,13 @@ def one_target(sizes: Sizes, length: int, *, themes: int = 8, session: int = 8) 
     return rows, samples
 
 
-@torch.no_grad()
+@torch.enable_grad()
 def forward_flops(model: nn.Module, rows: Rows, samples: Samples, *, strand_length: int = 32) -> int:
     """FLOPs of the vectors to search with, the catalogue's products left out, or of a candidate's score.
 
     A retrieval MoS is asked in its packed form, with strands of ``strand_length`` events; ULIM for its
-    next categories and the vectors of those it searches; a click model for one candidate.
+    next categories and the vectors of those it searches; a click model for one candidate. Gradients are
+    on, since the counter's hooks fail on a parameter's view that was made without.
     """
     model.eval()
     counter = FlopCounterMode(display=False)
