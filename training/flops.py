@@ -77,13 +77,14 @@ def deployed(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-@torch.no_grad()
+@torch.enable_grad()
 def forward_flops(model: nn.Module, rows: Rows, samples: Samples, *, strand_length: int = 32) -> int:
     """FLOPs of the vectors to search with, the catalogue's products left out, or of a candidate's score.
 
     A retrieval MoS is asked in its packed form, with strands of ``strand_length`` events; ULIM for its
     next categories and the vectors of those it searches; a click model for one candidate. MoS is counted
     in its last stage whatever stage it is in, so that the choice of codes, one a session, is part of it.
+    Gradients are on, since the counter's hooks fail on a parameter's view that was made without.
     """
     if isinstance(model, Balanced):
         return forward_flops(model.get_submodule("model"), rows, samples, strand_length=strand_length)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -7,6 +8,10 @@ from training.flops import forward_flops, one_target
 from training.layers.embed import Sizes
 from training.layers.encoder import Shape
 from training.layers.poolers import POOLERS, LastState
+from training.models.cmsl.config import CmslConfig
+from training.models.cmsl.control import single_strand
+from training.models.cmsl.ranking import CmslRanker
+from training.models.cmsl.retrieval import Cmsl
 from training.models.match import body_parameters, matched_width
 from training.models.moe import PoolerMixture
 from training.models.mos import MoS, MoSRanker, Stage
@@ -52,6 +57,17 @@ def test_mos_costs_its_packed_strands_and_one_choice_of_a_code_a_session(length,
     routed = head_flops(6) + gate_flops(6) + code_flops(length // 8, codes)
     assert found == encoder_flops(length) + 5 * encoder_flops(32) + routed
     assert model.router.stage is stage and model.training
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", ["softmax", "linear"])
+def test_cmsl_and_its_control_cost_the_same(attention):
+    """As retrieval and as ranker; also where the caller has gradients off."""
+    for build in (partial(Cmsl, SIZES), partial(CmslRanker, SIZES, CATEGORY, history=256)):
+        config = CmslConfig(attention=attention)
+        models = build(config), build(single_strand(build, config))
+        found, control = (forward_flops(model, *one_target(SIZES, 256)) for model in models)
+        assert control == pytest.approx(found, rel=0.1)
 
 
 @pytest.mark.parametrize("codes", [16, 40])

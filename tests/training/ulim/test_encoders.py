@@ -96,6 +96,25 @@ def test_short_vector_does_not_depend_on_padding() -> None:
     assert torch.allclose(module(padded, valid, gap, opens), bare, atol=1e-5)
 
 
+def test_samples_of_like_length_are_encoded_without_their_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same vectors as all at once, of lengths from 0 to all places in any order."""
+    module, places = short_term().double(), 20
+    count = torch.randint(0, places + 1, (70,), generator=torch.Generator().manual_seed(1))
+    given_to = torch.randn(70, places, DIM).double(), torch.arange(places) >= places - count[:, None]
+    query = count % 5, count % 2 == 0
+    found = module(*given_to, *query)
+    encoded: list[tuple[int, ...]] = []
+    module.encoder.register_forward_pre_hook(lambda _, args: encoded.append(tuple(args[0].shape[:2])))
+    module(*given_to, *query)
+    longest = count.sort().values
+    assert encoded == [(32, int(longest[31])), (32, int(longest[63])), (6, int(longest[69]))]
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(found, module(*given_to, *query), rtol=1e-12, atol=1e-12)
+    assert encoded[3:] == [(70, places)]
+    monkeypatch.undo()
+    assert module(*(x[:0] for x in (*given_to, *query))).shape == (0, DIM)
+
+
 def test_short_vector_pools_states_that_see_both_ways() -> None:
     module = short_term()
     events = torch.randn(1, 5, DIM)

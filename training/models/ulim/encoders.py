@@ -15,6 +15,9 @@ from training.layers.encoder import FeedForward, Shape
 from training.layers.query import QueryHead
 from training.losses import HIDDEN
 
+TOGETHER = 32
+"""Samples of like length that a CPU encodes at once (our choice)."""
+
 
 class ShortTerm(nn.Module):
     """Self-attention over the latest events, a mean over them, then the query (gap, new session).
@@ -30,15 +33,33 @@ class ShortTerm(nn.Module):
         self.head = QueryHead(shape.dim, dropout=shape.dropout)
 
     def forward(self, events: Tensor, valid: Tensor, query_gap: Tensor, new_session: Tensor) -> Tensor:
-        """(N, dim) of ``events`` (N, T, dim), ``valid`` (N, T) bool and the samples' gap and flag (N,)."""
-        length = events.shape[1]
-        both_ways = torch.ones(1, length, length, dtype=torch.bool, device=events.device)
-        states = self.encoder(events, both_ways, valid)  # (N, T, dim), 0 where not valid
-        count = valid.sum(1, keepdim=True)
-        pooled = states.sum(1) / count.clamp(min=1)
-        pooled = torch.where(count > 0, pooled, self.start.to(pooled.dtype))
+        """(N, dim) of ``events`` (N, T, dim), ``valid`` (N, T) bool and the samples' gap and flag (N,).
+
+        Events are right-aligned. On a CPU samples of like length are encoded together, without the padding
+        that they share; elsewhere all at once, since shapes that depend on the data would wait for it.
+        """
+        count = valid.sum(1)
+        by_length = events.device.type == "cpu" and not torch.compiler.is_compiling()
+        pooled = self._sum_by_length(events, valid, count) if by_length else self._sum(events, valid)
+        count = count[:, None]
+        pooled = torch.where(count > 0, pooled / count.clamp(min=1), self.start.to(pooled.dtype))
         out: Tensor = self.head(pooled, query_gap, new_session)
         return out
+
+    def _sum(self, events: Tensor, valid: Tensor) -> Tensor:
+        """(N, dim) sum of the states of ``events`` (N, T, dim)."""
+        length = events.shape[1]
+        both_ways = torch.ones(1, length, length, dtype=torch.bool, device=events.device)
+        states: Tensor = self.encoder(events, both_ways, valid)  # (N, T, dim), 0 where not valid
+        return states.sum(1)
+
+    def _sum_by_length(self, events: Tensor, valid: Tensor, count: Tensor) -> Tensor:
+        """The same, with ``count`` (N,) of valid events."""
+        order, parts = count.argsort(), []
+        for some in torch.split(order, TOGETHER):
+            longest = max([1, *count[some].tolist()])
+            parts.append(self._sum(events[some, -longest:], valid[some, -longest:]))
+        return torch.cat(parts)[order.argsort()]
 
 
 class TargetAttention(nn.Module):
