@@ -15,6 +15,7 @@ from features.spec import FamilySpec, SequenceSpec
 from pipelines.pointer import Published, move_pointer, published
 from tests.features.tagged import blocks, random_history
 from tests.oracles.strands import Event
+from training.published import active_files
 
 Histories = dict[str, list[Event]]
 
@@ -68,7 +69,7 @@ def sessions(path: Path, version: int) -> list[dict[str, object]]:
     """Labels of every session in the rows: a hop where the theme is another than the session before's."""
     theme: dict[tuple[str, int], int] = {}
     delta = DeltaTable(str(path), version=version)
-    for row in ds.dataset(delta.file_uris(), format="parquet").to_table().to_pylist():
+    for row in ds.dataset(active_files(delta), format="parquet").to_table().to_pylist():
         places = zip(row["events__session"], row["events__theme_session"], strict=True)
         theme |= {(row["user_id"], ordinal): last for ordinal, last in places if ordinal}
     found: list[dict[str, object]] = []

@@ -44,7 +44,7 @@ def _shape(settings: Any) -> Any:
 
 
 def _categories(vocabulary: TrainVocabulary) -> Tensor:
-    return torch.tensor(vocabulary.item_category)
+    return torch.from_numpy(vocabulary.item_category.copy())  # on the CPU, wherever models are built
 
 
 def _width(control: Callable[[int], nn.Module], match: Section, vocabulary: TrainVocabulary) -> int:

@@ -1,14 +1,15 @@
 """A first SIGTERM or SIGINT asks the run to save and leave; a second one ends it at once."""
 
+import os
 import signal
-import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 Item = TypeVar("Item")
+STDERR: Final = 2
 
 
 class CutShortError(Exception):
@@ -43,11 +44,10 @@ def listening() -> Iterator[Stop]:
     def ask(number: int, _: FrameType | None) -> None:
         stop.signal_number = number
         signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
-        print(  # noqa: T201
-            f"{signal.Signals(number).name}: saving after this step; once more ends at once",
-            file=sys.stderr,
-            flush=True,
-        )
+        # Not print: the signal may have come in the middle of one, whose buffer can't be entered again.
+        told = f"{signal.Signals(number).name}: saving after this step; once more ends at once\n"
+        with suppress(OSError):  # whoever read it is gone; the run is saved all the same
+            os.write(STDERR, told.encode())
 
     for number in before:
         signal.signal(number, ask)

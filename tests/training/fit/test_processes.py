@@ -58,6 +58,24 @@ def test_a_signal_saves_and_a_later_process_goes_on_to_the_same_weights(tmp_path
     assert _equal(_left(tmp_path / "cut")["weights"], _left(tmp_path / "whole")["weights"])
 
 
+BUSY = """
+import os, signal, sys, threading
+from training.fit.signals import listening
+
+for _ in range(20):
+    with listening() as stop:
+        threading.Timer(0.001, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        while not stop.asked:
+            print("x" * 200_000, file=sys.stderr, flush=True)
+"""
+
+
+def test_a_signal_in_the_middle_of_a_line_is_told_all_the_same() -> None:
+    done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr.count("SIGTERM: saving after this step") == 20
+
+
 @pytest.mark.slow
 def test_a_killed_process_loses_only_the_steps_since_its_checkpoint(tmp_path: Path) -> None:
     _finish(_start(tmp_path / "whole"))
