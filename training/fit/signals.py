@@ -45,7 +45,7 @@ def listening() -> Iterator[Stop]:
         stop.signal_number = number
         signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
         # Not print: the signal may have come in the middle of one, whose buffer can't be entered again.
-        told = f"{signal.Signals(number).name}: saving after this step; once more ends at once\n"
+        told = f"\n{signal.Signals(number).name}: saving after this step; once more ends at once\n"
         with suppress(OSError):  # whoever read it is gone; the run is saved all the same
             os.write(STDERR, told.encode())
 

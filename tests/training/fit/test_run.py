@@ -58,14 +58,14 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(warehouse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+def command(warehouse: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
     """Calls the command; its exit status, its summary and what it told."""
     config = tmp_path / "small.toml"
     config.write_text(f'output = "{tmp_path}/run"\n' + SMALL.replace("WAREHOUSE", str(warehouse)))
 
     def call(*words: str) -> tuple[int, dict[str, Any], str]:
         status = main(["--config", str(config), *words])
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         lines = out.strip().splitlines()
         return status, json.loads(lines[-1]) if lines else {}, err
 
