@@ -58,31 +58,6 @@ def test_a_signal_saves_and_a_later_process_goes_on_to_the_same_weights(tmp_path
     assert _equal(_left(tmp_path / "cut")["weights"], _left(tmp_path / "whole")["weights"])
 
 
-TALKING = """
-import sys
-from training.fit.signals import listening
-
-for _ in range(30):
-    with listening() as stop:
-        while not stop.asked:
-            print("step", file=sys.stderr, flush=True)
-"""
-
-
-def test_a_signal_in_the_middle_of_a_line_is_told_all_the_same() -> None:
-    """Each is sent as soon as a line is read, which is before the one who wrote it has left its print."""
-    command = [sys.executable, "-c", TALKING]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, bufsize=1) as process:
-        assert process.stderr is not None
-        for _ in range(30):
-            while process.stderr.readline() != "step\n":
-                assert process.poll() is None
-            process.terminate()
-            while "SIGTERM: saving after this step" not in process.stderr.readline():
-                assert process.poll() is None
-    assert process.returncode == 0
-
-
 @pytest.mark.slow
 def test_a_killed_process_loses_only_the_steps_since_its_checkpoint(tmp_path: Path) -> None:
     _finish(_start(tmp_path / "whole"))
