@@ -27,4 +27,4 @@ def main() -> Mapping[str, Any] | None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, at_once=True)
