@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -13,32 +12,19 @@ from pipelines.console import use_real_stderr
 from pipelines.errors import ConfigError, SeqloomError
 
 
-def run(main: Callable[[], Mapping[str, Any] | None], *, at_once: bool = False) -> None:
-    """Call ``main`` and leave the process with its exit status; print its summary as the last line.
-
-    ``at_once`` leaves without tearing the interpreter down, for a job without Spark that ends as soon as it
-    has read. delta-rs reads through a file system made in Python, which pyarrow's threads may still hold
-    then: now and again that ends in "terminate called without an active exception" and status -6.
-    """
+def run(main: Callable[[], Mapping[str, Any] | None]) -> None:
+    """Call ``main`` and leave the process with its exit status; print its summary as the last line."""
     use_real_stderr()
-    status = 0
     try:
         summary = main()
     except SeqloomError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        status = error.exit_status
+        sys.exit(error.exit_status)
     except Exception:
         traceback.print_exc()
-        status = 1
-    else:
-        if summary is not None:
-            print(json.dumps(summary, sort_keys=False), flush=True)
-    if at_once:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    if status:
-        sys.exit(status)
+        sys.exit(1)
+    if summary is not None:
+        print(json.dumps(summary, sort_keys=False), flush=True)
 
 
 def instant(text: str) -> datetime:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs.entry import Parser, run
+from pipelines.console import leaving_at_once
 from pipelines.status import SHOWN_RUNS, read_status, render
 
 EXAMPLES = """\
@@ -27,4 +28,5 @@ def main() -> Mapping[str, Any] | None:
 
 
 if __name__ == "__main__":
-    run(main, at_once=True)
+    with leaving_at_once():
+        run(main)
