@@ -34,7 +34,7 @@ from training.codes import Codes
 from training.evaluate.compare import compare
 from training.evaluate.leave_one_out import LastTargets
 from training.evaluate.ranks import rank_metrics
-from training.evaluate.report import label, markdown
+from training.evaluate.report import label, markdown, over_seeds
 from training.evaluate.sessions import SessionFacts
 from training.experiments.bundle import Bundle
 from training.experiments.cell import run_cell
@@ -194,8 +194,7 @@ def main() -> None:
         figures = [rank_metrics(frame["rank"].to_numpy()) for frame in frames.values()]
         row = {"": name}
         for metric in METRICS:
-            values = np.array([one[metric] for one in figures])
-            row[label(metric)] = f"{values.mean():.4f} ± {values.std(ddof=1):.4f}"
+            row[label(metric)] = over_seeds([one[metric] for one in figures])
         table.append(row)
     print(markdown(pd.DataFrame(table)))
     for metric in METRICS:

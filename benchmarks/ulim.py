@@ -26,11 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from training.batch import Batch, Rows, Samples
 from training.errors import TrainingError
 from training.evaluate.queries import pieces
+from training.evaluate.report import over_seeds
 from training.evaluate.statistics import bootstrap
 from training.experiments.bundle import Bundle
 from training.fit.build import build
-from training.fit.config import Config
 from training.fit.fitted import load_best
+from training.fit.load import load_config
 from training.fit.run_folder import RunFolder
 from training.models.ulim.cascade import Plan
 from training.models.ulim.catalogue import CatalogueByCategory
@@ -118,11 +119,11 @@ def targets(
 
 
 def load(folder: Path, bundle: Bundle) -> Any:
-    """The model of a grid's run with its best weights; its config is JSON."""
+    """The model of a grid's run with its best weights; the vocabulary is the bundle's."""
     files = RunFolder(folder)
     if not files.best.exists():
         raise TrainingError(f"{folder} holds no best.pt; run the grid for this model and seed first")
-    config = Config.model_validate_json(files.config.read_text())
+    config = load_config(files.config)
     model = build(config.model, bundle.vocabulary)
     load_best(files, model, config)
     return model.eval()
@@ -200,12 +201,6 @@ def difference(values: NDArray[np.float64], seed: NDArray[np.int64], user: NDArr
         return "too few users"
     found = bootstrap(values, seed, user)
     return f"{found.estimate:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
-
-
-def over_seeds(values: list[float]) -> str:
-    """Mean, and standard deviation where there are several."""
-    mean = f"{np.mean(values):.4f}"
-    return f"{mean} ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else mean
 
 
 if __name__ == "__main__":

@@ -6,6 +6,11 @@ class TrainingError(Exception):
 
     exit_status = 1
 
+    @property
+    def line(self) -> str:
+        """The message on one line."""
+        return " ".join(str(self).split())
+
 
 class ConfigError(TrainingError):
     """A wrong argument or configuration, or a run that was begun with another one."""

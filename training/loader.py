@@ -21,6 +21,7 @@ from training.pools import PoolKind
 from training.prefetch import Prefetch
 from training.reading import read_epoch
 from training.rows import expand
+from training.seeds import seed_of
 from training.sharding import equal_steps, shards
 from training.shuffling import mixed
 from training.splits import Split
@@ -169,5 +170,4 @@ class Loader:
         yield from batcher.finish(order)
 
     def _seed(self, *use: int) -> int:
-        words = np.random.SeedSequence([self._config.seed, self._config.rank, *use])
-        return int(words.generate_state(1, np.uint64)[0] >> np.uint64(2))
+        return seed_of(self._config.seed, self._config.rank, *use)

@@ -66,12 +66,12 @@ class Results:
         path = self._folder(cell) / _SUMMARY
         return path.exists() and set(pd.read_parquet(path)["fingerprint"]) == {fingerprint}
 
-    def cells(self) -> list[Cell]:
-        """The finished cells, by data, model and seed."""
+    def cells(self, data: str = "*", model: str = "*") -> list[Cell]:
+        """The finished cells, by data, model and seed; all of them or those of one data set or model."""
         found = []
-        for path in self.root.glob(f"data=*/model=*/seed=*/{_SUMMARY}"):
-            data, model, seed = (part.partition("=")[2] for part in path.parent.parts[-3:])
-            cell = Cell(model, data, int(seed))
+        for path in self.root.glob(f"data={data}/model={model}/seed=*/{_SUMMARY}"):
+            own_data, own_model, seed = (part.partition("=")[2] for part in path.parent.parts[-3:])
+            cell = Cell(own_model, own_data, int(seed))
             mark = self.marks(cell) if self.marks else None
             if self.marks is None or (mark is not None and self.finished(cell, mark)):
                 found.append(cell)
@@ -103,10 +103,10 @@ class Results:
 
     def frames(self, data: str, model: str) -> dict[int, pd.DataFrame]:
         """Results per target of every finished seed; DataError where there is none."""
-        seeds = [cell.seed for cell in self.cells() if (cell.data, cell.model) == (data, model)]
-        if not seeds:
+        cells = self.cells(data, model)
+        if not cells:
             raise DataError(f"{self.root} holds no finished run of {model} on {data}; run the grid first")
-        return {seed: pd.read_parquet(self._folder(Cell(model, data, seed)) / _TARGETS) for seed in seeds}
+        return {cell.seed: pd.read_parquet(self._folder(cell) / _TARGETS) for cell in cells}
 
     def _folder(self, cell: Cell) -> Path:
         return self.root / f"data={cell.data}" / f"model={cell.model}" / f"seed={cell.seed}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from training.errors import DataError
@@ -49,13 +50,28 @@ def spread(table: pd.DataFrame, data: str, metric: str, slices: Sequence[str]) -
     return pd.DataFrame({"mean": groups.mean(), "std": groups.std(), "seeds": groups.count()})
 
 
+def over_seeds(values: Sequence[float], *, digits: int = 4) -> str:
+    """``mean ± std`` (n - 1) of a figure's values over seeds; the mean alone of one.
+
+    >>> over_seeds([0.25, 0.75]), over_seeds([0.25], digits=2)
+    ('0.5000 ± 0.3536', '0.25')
+    """
+    return _with_std(
+        float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None, digits
+    )
+
+
+def _with_std(mean: float, std: float | None, digits: int) -> str:
+    return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
+
+
 def metric_table(
     table: pd.DataFrame, data: str, metric: str, slices: Sequence[str], *, digits: int = 3
 ) -> pd.DataFrame:
     """Models by slices, each cell ``mean ± std``; without ± where there is one seed, – where no target."""
     found = spread(table, data, metric, slices)
     text = [
-        f"{mean:.{digits}f}" + (f" ± {std:.{digits}f}" if seeds > 1 else "")
+        _with_std(mean, std if seeds > 1 else None, digits)
         for mean, std, seeds in zip(found["mean"], found["std"], found["seeds"], strict=True)
     ]
     wide = pd.Series(text, index=found.index).unstack("slice").reindex(columns=list(slices))

@@ -58,7 +58,7 @@ def main(words: Sequence[str]) -> int:
     try:
         found = run(arguments)
     except TrainingError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"error: {error.line}", file=sys.stderr, flush=True)  # noqa: T201
         return error.exit_status
     print(json.dumps(found), flush=True)  # noqa: T201
     return 0

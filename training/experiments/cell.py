@@ -6,14 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-import pandas as pd
 from lightning_fabric import Fabric
 from torch import nn
 
 from training.batch import Batch, all_targets
 from training.evaluate.experiment import Outcome
-from training.evaluate.run import Summary, evaluate
-from training.evaluate.run_candidates import score_candidates
 from training.experiments.bundle import Bundle
 from training.experiments.memory import MemoryLoader
 from training.fit import random_state
@@ -22,13 +19,13 @@ from training.fit.build import build, parameters
 from training.fit.config import Config
 from training.fit.device import make_fabric
 from training.fit.fitted import load_best
+from training.fit.load import to_toml
 from training.fit.loop import Training
-from training.fit.measure import negatives_for, validator
+from training.fit.measure import measure, negatives_for, validator
 from training.fit.models import Counted
 from training.fit.run_folder import RunFolder
 from training.fit.signals import CutShortError, Stop
 from training.flops import forward_flops, one_target
-from training.model import as_model
 
 FLOPS_AT: Final = 256
 """Events before the target whose FLOPs are reported (``training.flops``)."""
@@ -39,41 +36,36 @@ def run_cell(config: Config, bundle: Bundle, stop: Stop) -> Outcome:
     fabric = make_fabric(config.hardware)
     random_state.seed_everything(config.seed)
     model = build(config.model, bundle.vocabulary)
-    facts: dict[str, float] = {
-        name if name == "all" else f"parameters_{name}": float(count)
-        for name, count in parameters(model).items()
+    counts = parameters(model)
+    facts = {
+        "parameters": float(counts["all"]),
+        "parameters_besides_embeddings": float(counts["besides_embeddings"]),
     }
-    facts["parameters"] = facts.pop("all")
     if isinstance(config.model, Counted):
         facts |= _count(model, bundle)
     else:
         facts |= _train(fabric, config, model, bundle, stop)
         asked = one_target(bundle.vocabulary.sizes, FLOPS_AT)
         facts["mflops"] = forward_flops(model.cpu(), *asked) / 1e6
-    frame, summary, seconds = _test(fabric, config, model, bundle)
-    facts["tested_per_second"] = len(frame) / seconds
-    return Outcome(frame, summary, facts)
-
-
-def _test(
-    fabric: Fabric, config: Config, model: nn.Module, bundle: Bundle
-) -> tuple[pd.DataFrame, Summary, float]:
-    """Results per target, their summary and how many seconds the scoring took."""
-    own, device = as_model(model.to(fabric.device)), fabric.device
     negatives = negatives_for(config, bundle.vocabulary)
-    if negatives is None:
-        ranked = evaluate(own, bundle.test, device, bundle.facts)
-        return ranked.frame, ranked.summary, ranked.seconds
-    calibration = score_candidates(own, bundle.valid, device, negatives, bundle.facts).calibration()
-    scored = score_candidates(own, bundle.test, device, negatives, bundle.facts)
-    return scored.frame, scored.summary(calibration), scored.seconds
+    tested = measure(
+        model.to(fabric.device),
+        bundle.test,
+        fabric.device,
+        bundle.facts,
+        negatives,
+        watch=iter,  # a trained cell is finished, whatever signal comes
+        calibrate_on=bundle.valid,
+    )
+    facts["tested_per_second"] = len(tested.frame) / tested.seconds
+    return Outcome(tested.frame, tested.summary, facts)
 
 
 def _train(fabric: Fabric, config: Config, model: nn.Module, bundle: Bundle, stop: Stop) -> dict[str, float]:
     """Train to the best validation and leave those weights in the model."""
     folder = RunFolder(Path(config.output))
     shutil.rmtree(folder.root, ignore_errors=True)  # cells are begun anew, never resumed half way
-    folder.begin(config.model_dump_json(), dict(bundle.about), resume=False)
+    folder.begin(to_toml(config), dict(bundle.about), resume=False)
     training = Training(
         fabric,
         model,

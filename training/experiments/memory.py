@@ -7,6 +7,7 @@ from torch import Generator
 
 from training.batch import Batch, Rows
 from training.batching import Batcher, Plan
+from training.seeds import seed_of
 
 _PLANS: Final = 0  # the number of the generator that plans an epoch; batches count from 1
 
@@ -43,6 +44,4 @@ class MemoryLoader:
         return [*self.batcher.add(self.rows, generator), *self.batcher.finish(generator)]
 
     def _generator(self, number: int) -> Generator:
-        # Seeds that differ in any of the three are far apart; 2^61 - 1 is prime.
-        mixed = ((self.seed + 1) * 6_364_136_223_846_793_005 + self._epoch) * 1_442_695_040_888_963_407
-        return Generator().manual_seed((mixed + number) % (2**61 - 1))
+        return Generator().manual_seed(seed_of(self.seed, self._epoch, number))

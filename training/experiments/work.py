@@ -109,7 +109,7 @@ def _worker(bench: Bench, cells: Sequence[Cell], taken: Any) -> None:
     except CutShortError:
         sys.exit(InterruptedGridError.exit_status)
     except TrainingError as error:
-        say(f"error: {' '.join(str(error).split())}")
+        say(f"error: {error.line}")
         sys.exit(error.exit_status)
 
 

@@ -70,7 +70,7 @@ def main(words: Sequence[str]) -> int:
         return error.exit_status
     except TrainingError as error:
         where = "" if rank == "0" else f"rank {rank}: "
-        print(f"error: {where}{' '.join(str(error).split())}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"error: {where}{error.line}", file=sys.stderr, flush=True)  # noqa: T201
         return error.exit_status
     except KeyboardInterrupt:
         return 130

@@ -55,8 +55,8 @@ def measure_test(run: Run, model: nn.Module, outcome: Outcome) -> Outcome:
             run.facts,
             negatives,
             watch=run.stop.watch,
-            calibrate_on=run.validation if negatives else (),
-        )
+            calibrate_on=run.validation,
+        ).summary
     except CutShortError:
         return outcome._replace(status="interrupted")
     run.folder.write("test.json", found)

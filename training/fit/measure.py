@@ -1,8 +1,9 @@
 """What validation and the test measure, by ``training.evaluate``: the catalogue's ranking, or candidates."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -25,6 +26,14 @@ SLICE_FIGURES: Final = ("targets", "hr_10", "ndcg_10", "gauc")
 """What is kept of each slice of targets in the metrics of a run; names go on with the negatives' kind."""
 
 
+class Measured(NamedTuple):
+    """Results per target, slice -> figure -> value, and how many seconds the scoring took."""
+
+    frame: pd.DataFrame
+    summary: Summary
+    seconds: float
+
+
 def validator(
     batches: Sequence[Batch],
     device: torch.device,
@@ -37,7 +46,7 @@ def validator(
     """
 
     def validate(model: nn.Module, watch: Watch) -> dict[str, float]:
-        return flat(measure(model, batches, device, facts, negatives, watch=watch))
+        return flat(measure(model, batches, device, facts, negatives, watch=watch).summary)
 
     return validate
 
@@ -51,18 +60,20 @@ def measure(  # what the two ways of measuring need
     *,
     watch: Watch,
     calibrate_on: Sequence[Batch] = (),
-) -> Summary:
-    """Slice -> figure -> value, in float32 whatever the precision of training.
+) -> Measured:
+    """What a model reaches on the batches, in float32 whatever the precision of training.
 
     Log loss and normalised entropy of candidates need a calibration, which is fitted on other targets.
     """
     asked = as_model(model)
     if negatives is None:
-        return evaluate(asked, watch(batches), device, facts).summary
+        ranked = evaluate(asked, watch(batches), device, facts)
+        return Measured(ranked.frame, ranked.summary, ranked.seconds)
     calibration = None
     if calibrate_on:
         calibration = score_candidates(asked, watch(calibrate_on), device, negatives, facts).calibration()
-    return score_candidates(asked, watch(batches), device, negatives, facts).summary(calibration)
+    scored = score_candidates(asked, watch(batches), device, negatives, facts)
+    return Measured(scored.frame, scored.summary(calibration), scored.seconds)
 
 
 def metrics_of(model: Section, negatives: str) -> list[str]:
