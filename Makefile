@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.seqloom-ready
 TRAIN := $(VENV)/.seqloom-train
+AIRFLOW := .venv-airflow/.seqloom-ready
 EVENTS ?= 100000
 DEMO ?= demo
 
-.PHONY: help setup setup-train demo test test-long lint format types status zip clean
+.PHONY: help setup setup-train airflow airflow-demo demo test test-long lint format types status zip clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -26,14 +27,23 @@ $(TRAIN): pyproject.toml conf/constraints.txt pipelines/setup_jars.py
 	@PYTHON=$(PYTHON) VENV=$(VENV) EXTRAS=dev,train bash .ci/setup
 	@touch $(READY) $@
 
+airflow: $(AIRFLOW)  ## .venv-airflow, Airflow in an environment of its own
+
+$(AIRFLOW): .ci/setup_airflow conf/constraints-airflow.txt
+	@PYTHON=$(PYTHON) bash .ci/setup_airflow
+	@touch $@
+
+airflow-demo: setup-train airflow  ## Airflow on the demo's events, for you to look at (PORT=8080)
+	@DEMO=$(DEMO) bash airflow/demo.sh
+
 demo: setup  ## the main job, end to end, on generated events with known truth (EVENTS=100000)
 	@. $(BIN)/activate && EVENTS=$(EVENTS) DEMO=$(DEMO) bash .ci/demo
 
-test: setup-train  ## linters, types, import contracts and every test but the long ones
+test: setup-train airflow  ## linters, types, import contracts and every test but the long ones
 	@. $(BIN)/activate && ruff check . && ruff format --check . && mypy && lint-imports --no-cache
 	@. $(BIN)/activate && pytest -q -m "not slow"
 
-test-long: setup-train  ## the long checks as well
+test-long: setup-train airflow  ## the long checks as well
 	@. $(BIN)/activate && pytest -q
 
 lint: setup-train  ## ruff, types and import contracts only

@@ -1,0 +1,44 @@
+"""Past days in one go: their events into the tables, up to the end of the range; started by hand only.
+
+One build over the range gives the tables that a build a day would have given. Models and scores are of the
+present: the next daily run brings them. Waits for the daily run through the pool ``seqloom_warehouse``.
+"""
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG, Asset, Param
+
+from seqloom_tasks import SubmitJob
+
+SEQUENCES = Asset("seqloom_user_sequences", uri="seqloom://warehouse/gold/user_sequences")
+
+with DAG(
+    "backfill_sequences",
+    description=__doc__.splitlines()[0],
+    doc_md=__doc__,
+    schedule=None,
+    start_date=datetime(2025, 1, 1),
+    max_active_runs=1,
+    tags=["seqloom"],
+    params={
+        "start": Param("2025-01-01", type="string", format="date", description="first day (UTC)"),
+        "end": Param("2025-01-11", type="string", format="date", description="the day after the last (UTC)"),
+        "as_of": Param(
+            None, type=["null", "string"], format="date", description="publish up to here; default: the end"
+        ),
+    },
+    default_args={"retries": 1, "retry_delay": timedelta(minutes=5)},
+) as dag:
+    SubmitJob(
+        task_id="build",
+        job="build_sequences",
+        options={
+            "config": "{{ var.value.seqloom_config }}",
+            "warehouse": "{{ var.value.seqloom_warehouse }}",
+            "start": "{{ params.start }}",
+            "end": "{{ params.end }}",
+            "as-of": "{{ params.as_of or params.end }}",
+        },
+        outlets=[SEQUENCES],
+        pool="seqloom_warehouse",
+    )
