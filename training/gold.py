@@ -124,7 +124,7 @@ def _without_hindsight(block: Block, spec: SequenceSpec) -> Block:
 
 
 def _keep_seen(block: Block, rows: NDArray[np.int64], read: NDArray[np.int64], spec: SequenceSpec) -> Block:
-    """The block whose ``rows`` (M,) keep, of what a target that reads up to ``read`` (M,) sees, its strands."""
+    """The block whose ``rows`` (M,) keep, of what a target reading up to ``read`` (M,) sees, its strands."""
     if not len(rows):
         return block
     part = block.take(rows)

@@ -209,11 +209,7 @@ def _names(codes: Codes, names: pa.Table) -> tuple[str | None, ...]:
 
 def _main_category(counts: EventCounts, items: Codes) -> NDArray[np.int32]:
     """For each item code the pipeline's index of its most frequent category; a known one where any."""
-    item, category, n = counts.pairs
-    order = np.lexsort((category, -n, category < FIRST_INDEX, item))
-    first = order[np.flatnonzero(np.diff(item[order], prepend=-1))]
-    by_index = np.full(len(counts.items), UNKNOWN, np.int32)
-    by_index[item[first]] = category[first]
+    by_index = counts.main_categories()
     main: NDArray[np.int32] = by_index[np.minimum(items.index, len(by_index) - 1)]
     main[:FIRST_INDEX] = UNKNOWN
     return main

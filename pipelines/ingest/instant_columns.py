@@ -1,9 +1,14 @@
 """Read a text column as instants in µs, UTC, whatever its unit; null where it is none."""
 
+from typing import Final
+
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from features.instants import ISO_DAY, LAST_US, UNIT_US
+from features.instants import ISO_DAY, UNIT_US
+
+LAST_US: Final = 253_402_300_799_999_999
+"""The end of the year 9999: what a table's timestamp can hold and Python can read."""
 
 
 def parse_micros(text: Column, unit: str) -> Column:
