@@ -98,7 +98,7 @@ def _text(value: Any, name: str, row: int) -> str | None:
         return None
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(value)
-    if isinstance(value, float | np.floating) and value == np.floor(value) and abs(value) < EXACT_FLOAT:
+    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(value) < EXACT_FLOAT:
         return str(int(value))
     raise RequestError(
         f"row {row}: {name} is {shown(value)} ({type(value).__name__}); give text or a whole number"
@@ -160,8 +160,8 @@ def _of_numbers(column: Column, unit: str) -> Micros:
 
 
 def _of_datetimes(column: Column, unit: str) -> Micros:
-    times = pd.DatetimeIndex(pd.to_datetime(column, utc=True, errors="coerce"))
-    return np.asarray(times.as_unit("us").view(np.int64))
+    times = pd.DatetimeIndex(pd.to_datetime(column, utc=True, errors="coerce")).tz_localize(None)
+    return times.as_unit("us").to_numpy().astype(np.int64)
 
 
 def _no_time(row: int, value: Any, name: str, unit: str) -> RequestError:
