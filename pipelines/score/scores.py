@@ -24,9 +24,12 @@ Batches = Iterable[pa.RecordBatch]
 
 
 def last_rows(sequences: DataFrame) -> DataFrame:
-    """Every user's newest row of ``gold/user_sequences``."""
+    """Every user's newest row of ``gold/user_sequences``, without the strands: models build their own."""
+    made = [name for name in sequences.columns if name.endswith(("__key", "__dropped"))]
+    families = {name.rpartition("__")[0] for name in made}
+    slim = sequences.drop(*made, *(f"{family}__pos" for family in families))
     newest = sequences.groupBy("user_id").agg(F.max("chunk").alias("chunk"))
-    return sequences.join(newest, ["user_id", "chunk"], "left_semi")
+    return slim.join(newest, ["user_id", "chunk"], "left_semi")
 
 
 def scorer(model: ModelVersion, as_of: datetime, top_k: int) -> Callable[[Batches], Batches]:
