@@ -36,7 +36,11 @@ every = 3
 accelerator = "cpu"
 """
 
-SETTINGS = {"cmsl": "dim = 8", "popularity": "", "transition": "", "frequency": 'half_life = "2d"'}
+SETTINGS = {
+    "cmsl": "dim = 8",
+    "popularity": "",
+    "frequency": 'half_life = "2d"',
+}
 
 
 @pytest.fixture(scope="session")
