@@ -7,6 +7,7 @@ from typing import Final
 
 import pandas as pd
 
+from features.codes import FIRST_INDEX
 from training.batch import Batch
 from training.errors import DataError
 from training.evaluate.candidates import Negatives
@@ -112,15 +113,22 @@ def ask(
             say(f"reading targets from {window.start} to {window.end}, rows of {length} events …")
             source = RowSource.of_table(table, shared, window_rule(length))
             held[length] = thin(source.rows(window.split, tokens), targets, tokens)
-        if not held[length]:
+        if not any(_askable(batch, negatives is not None) for batch in held[length]):
             raise DataError(
-                f"{table.path} version {table.version} holds no target from {window.start} to {window.end}; "
-                "build newer events first"
+                f"{table.path} version {table.version} holds no target from {window.start} to {window.end}"
+                + (" that any of the models knows" if negatives else "")
+                + "; build newer events first"
             )
         say(f"asking {one.label} …")
         model = Translated(as_model(one.model), one.vocabulary, shared)
         found.append(_answers(one.label, model, held[length], facts, negatives))
     return found
+
+
+def _askable(batch: Batch, known_only: bool) -> bool:
+    """Whether a batch holds a target, of what some model knows where candidates are drawn."""
+    rows = batch.rows
+    return bool((rows.loss_mask & (rows.item >= FIRST_INDEX) if known_only else rows.loss_mask).any())
 
 
 def deciding(configs: Sequence[Config]) -> str:

@@ -46,9 +46,7 @@ Command = Callable[..., tuple[int, dict[str, Any], str]]
 
 
 def config_text(warehouse: Path, output: Path, model: str = SASREC) -> str:
-    return (
-        SMALL.replace("WAREHOUSE", str(warehouse)).replace("OUTPUT", str(output)).replace("MODEL", model)
-    )
+    return SMALL.replace("WAREHOUSE", str(warehouse)).replace("OUTPUT", str(output)).replace("MODEL", model)
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +58,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def fit(warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Fit:
-    """The folder of a finished run; the same words give the same folder. A user's next item is the last + 1."""
+    """The folder of a finished run; the same words give the same one. A user's next item is the last + 1."""
     root, held = tmp_path_factory.mktemp("runs"), dict[tuple[str, ...], Path]()
 
     def run(model: str = SASREC, *words: str, on: Path = warehouse) -> Path:
@@ -69,7 +67,8 @@ def fit(warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Fit:
             output = root / f"run-{len(held)}"
             config = root / f"run-{len(held)}.toml"
             config.write_text(config_text(on, output, model))
-            assert fit_main(["--config", str(config), *(word for one in words for word in ("--set", one))]) == 0
+            overrides = [word for one in words for word in ("--set", one)]
+            assert fit_main(["--config", str(config), *overrides]) == 0
             held[asked] = output
         return held[asked]
 

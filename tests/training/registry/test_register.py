@@ -32,8 +32,9 @@ def logged(tracking: Tracking, run: Path, fit: Fit) -> Run:
 
 
 def test_everything_of_the_run_is_logged(tracking: Tracking, logged: Run, run: Path) -> None:
-    traced, test = json.loads((run / "run.json").read_text()), json.loads((run / "test.json").read_text())
-    asked = flatten(load_config(run / "config.toml").model_dump(mode="json", exclude_none=True))
+    traced, test = (json.loads((run / name).read_text()) for name in ("run.json", "test.json"))
+    config = load_config(run / "config.toml")
+    asked = flatten(config.model_dump(mode="json", exclude_none=True))
     assert logged.info.status == "FINISHED"
     assert logged.data.params.keys() == asked.keys()
     assert logged.data.params["model.dim"] == "8" and logged.data.params["data.version"] == str(
@@ -90,7 +91,7 @@ def test_the_windows_are_data_sets_of_the_pinned_version(logged: Run, run: Path)
     )
 
 
-def test_the_version_names_where_it_came_from_and_has_its_card(tracking: Tracking, logged: Run, run: Path) -> None:
+def test_the_version_tells_its_lineage_and_has_its_card(tracking: Tracking, logged: Run, run: Path) -> None:
     version = find(tracking.client, "next")
     assert version.run_id == logged.info.run_id and version.current_stage in (None, "None")
     assert version.tags["seqloom.config"] == load_config(run / "config.toml").fingerprint
