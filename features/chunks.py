@@ -24,7 +24,7 @@ from features.rows import Pools, arrow_schema, build_rows
 from features.spec import SequenceSpec
 from features.strands import ramp
 
-__all__ = ["OpenUser", "arrow_schema", "chunk_block"]
+__all__ = ["OpenUser", "arrow_schema", "chunk_block", "ending_rows"]
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,7 @@ def chunk_block(
     if block.unfinished:
         whole[-1] = False
     sizes = np.diff(offsets)
-    users = np.flatnonzero(whole)
-    parts = [
-        Pools(
-            users,
-            np.zeros_like(users),
-            (sizes - leading)[users],
-            sizes[users],
-            np.repeat(offsets[users], sizes[users]) + ramp(sizes[users]),
-        )
-    ]
+    parts = [_whole_pools(np.flatnonzero(whole), offsets, sizes - leading)]
     following: OpenUser | None = None
     for user in np.flatnonzero(~whole).tolist():
         begin = OpenUser(block.user_ids[user], events.take(slice(offsets[user], offsets[user + 1])), 0, 0)
@@ -87,6 +78,31 @@ def chunk_block(
         parts.append(_pools(chunks, user, begin.chunk, int(offsets[user])))
         following = remaining
     return build_rows(events, _concat(parts), block.user_ids, spec), following
+
+
+def ending_rows(
+    block: EventBlock, theme_running: NDArray[np.int32], theme_session: NDArray[np.int32], spec: SequenceSpec
+) -> Iterator[pa.RecordBatch]:
+    """What each user's next event may see: one row without targets for each history of a block.
+
+    A history that is one chunk gives that chunk's row. Of a longer one the row holds the events that the
+    strands at its end read, whatever chunks it is cut into, so that older events need not be known; its
+    chunk is 1, which says no more than that there are earlier ones. Batches are those of ``chunk_block``.
+    """
+    events, offsets = Events.of_block(block, theme_running, theme_session), block.offsets
+    whole, leading = _whole(events, offsets, spec)
+    parts = [_whole_pools(np.flatnonzero(whole), offsets, np.zeros_like(leading))]
+    for user in np.flatnonzero(~whole).tolist():
+        own = events.take(slice(offsets[user], offsets[user + 1]))
+        number, pool = 1, None
+        if len(own) - leading[user] <= spec.targets:
+            chunks, _ = _cut(OpenUser(block.user_ids[user], own, 0, 0), spec, unfinished=False)
+            if len(chunks) == 1:
+                number, pool = 0, chunks[0].pool
+        if pool is None:
+            pool = PoolIndex(own, spec).selected(len(own))
+        parts.append(_pools([Chunk(len(own), len(own), pool)], user, number, int(offsets[user])))
+    return build_rows(events, _concat(parts), block.user_ids, spec)
 
 
 def _check_continues(block: EventBlock, state: OpenUser | None) -> None:
@@ -124,6 +140,13 @@ def _cut(user: OpenUser, spec: SequenceSpec, unfinished: bool) -> tuple[list[Chu
     kept = index.kept(start)
     first = int(np.searchsorted(kept, start))
     return chunks, OpenUser(user.user_id, user.events.take(kept), first, user.chunk + len(chunks))
+
+
+def _whole_pools(users: NDArray[np.int64], offsets: NDArray[np.int64], targets: NDArray[np.int64]) -> Pools:
+    """Each of ``users`` as one chunk of all his events; ``targets`` (U,) of every user of the block."""
+    sizes = np.diff(offsets)[users]
+    source = np.repeat(offsets[users], sizes) + ramp(sizes)
+    return Pools(users, np.zeros_like(users), targets[users], sizes, source)
 
 
 def _pools(chunks: list[Chunk], user: int, first_chunk: int, offset: int) -> Pools:

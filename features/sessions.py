@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.assemble import assemble
 from features.block import EventBlock
-from features.durations import UNITS_US
+from features.durations import UNITS_US, parse_duration
 
 SessionKind = Literal["gap", "every_n", "source_key"]
 
@@ -44,6 +44,11 @@ class SessionRule:
             )
         if self.kind == "every_n" and self.every_n < 1:
             raise ValueError(f"every_n = {self.every_n}: a session needs at least 1 event")
+
+    @classmethod
+    def parse(cls, kind: SessionKind, gap: str, longest: str, every_n: int | None) -> Self:
+        """The rule of a configuration's ``[sessions]``, whose durations carry their unit."""
+        return cls(kind, parse_duration(gap), parse_duration(longest), every_n or 0)
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,26 @@ def user_sessions(
     begins: NDArray[np.bool_] = np.arange(n) == 0
     cuts = _cuts(ts, begins, np.arange(1, n + 1), session_key, rule=rule, state=None)
     return np.cumsum(cuts).astype(np.int32)
+
+
+def opens_session(
+    rule: SessionRule,
+    at: int,
+    last_ts: NDArray[np.int64],
+    start_ts: NDArray[np.int64],
+    n_events: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Whether an event at ``at`` (µs) would open a session behind each of U histories; shape (U,).
+
+    ``last_ts`` and ``start_ts`` (µs) are those of the last event and of its session's first one, ``n_events``
+    the history's length, at least 1. What key the source will give is not known: under ``source_key`` the
+    gap decides (our choice).
+    """
+    if rule.kind == "every_n":
+        cuts: NDArray[np.bool_] = n_events % rule.every_n == 0
+        return cuts
+    apart: NDArray[np.bool_] = at - last_ts > rule.gap_us
+    return apart | (at - start_ts > rule.max_us) if rule.kind == "gap" else apart
 
 
 def session_ids(block: EventBlock) -> list[str]:

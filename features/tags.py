@@ -53,14 +53,12 @@ def sessions_arrow_schema() -> pa.Schema:
 
 
 @dataclass(frozen=True)
-class FittedThemes:
-    """What a fit learned and tagging reads: vectors, themes, hop null, and the level of the hop test."""
+class Themes:
+    """What a fit learned and theme tags need: vectors and themes."""
 
     table: VectorTable
     centroids: NDArray[np.float64]  # (K, D), unit vectors on the grid
     theme_ids: NDArray[np.int32]  # (K,), ascending, from 2
-    hop_null: HopNull
-    alpha: float
 
     def __post_init__(self) -> None:
         if self.centroids.shape != (len(self.theme_ids), self.table.dim):
@@ -71,6 +69,17 @@ class FittedThemes:
             raise ValueError("centroids must have length one; pass them through unit()")
         if (np.diff(self.theme_ids) <= 0).any() or (self.theme_ids < FIRST_INDEX).any():
             raise ValueError("theme ids must ascend from 2 on")
+
+
+@dataclass(frozen=True)
+class FittedThemes(Themes):
+    """Themes, and what the hop test needs besides: its null and its level."""
+
+    hop_null: HopNull
+    alpha: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha = {self.alpha} is not between 0 and 1")
 
@@ -146,6 +155,12 @@ class SessionRows:
         return pa.record_batch([columns[name] for name in schema.names], schema=schema)
 
 
+def theme_tags(block: EventBlock, themes: Themes) -> Tags:
+    """Themes of a block's events; sessions need nothing of the ones before them."""
+    rows, _ = themes.table.lookup(block.item, block.category)
+    return _tags(rows, block.session_starts(), themes)
+
+
 def tag_block(
     block: EventBlock, fitted: FittedThemes, state: TagState | None = None
 ) -> tuple[Tags, SessionRows, TagState | None]:
@@ -161,10 +176,9 @@ def tag_block(
     table = fitted.table
     starts = block.session_starts()
     rows, source = table.lookup(block.item, block.category)
-    running = running_themes(table.vectors, rows, starts, fitted.centroids, fitted.theme_ids)
+    tags = _tags(rows, starts, fitted)
     ends = np.append(starts[1:], block.size) - 1
-    theme = running[ends]
-    tags = Tags(running, np.repeat(theme, ends - starts + 1))
+    theme = tags.theme_running[ends]
 
     user = np.searchsorted(block.offsets, starts, side="right") - 1
     opens = np.diff(user, prepend=-1) > 0  # a user's first session in the block
@@ -198,6 +212,13 @@ def tag_block(
     if block.unfinished:
         left = TagState(block.user_ids[-1], int(theme[-1]), hop.tail_sum, hop.tail_size, seen)
     return tags, sessions, left
+
+
+def _tags(rows: NDArray[np.int32], starts: NDArray[np.int64], themes: Themes) -> Tags:
+    """Tags of events whose vectors stand in ``rows`` (N,) and whose sessions begin at ``starts`` (S,)."""
+    running = running_themes(themes.table.vectors, rows, starts, themes.centroids, themes.theme_ids)
+    ends = np.append(starts[1:], len(rows)) - 1
+    return Tags(running, np.repeat(running[ends], ends - starts + 1))
 
 
 @dataclass(frozen=True)

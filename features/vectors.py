@@ -25,6 +25,9 @@ SOURCE_ITEM: Final = 1
 SOURCE_CATEGORY: Final = 2
 """Where an event's vector comes from."""
 
+KINDS: Final = {"item": SOURCE_ITEM, "category": SOURCE_CATEGORY}
+"""How ``silver/item_vectors`` calls what a vector is of."""
+
 VECTORS_SCHEMA: Final = pa.schema(
     [("source", pa.int32()), ("index", pa.int32()), ("vector", pa.list_(pa.float32()))]
 )
@@ -147,6 +150,13 @@ class VectorTable:
         if not (items | categories).all():
             raise ValueError("source of a vector must be 1 (item) or 2 (category)")
         return cls.build(index[items], vectors[items], index[categories], vectors[categories])
+
+
+def stored_vectors(rows: pa.Table, dim: int) -> VectorTable:
+    """The table from rows (kind, index, vector) of one fit in ``silver/item_vectors``, in any order."""
+    kind = pa.array([KINDS[name] for name in rows.column("kind").to_pylist()], pa.int32())
+    plain = pa.table([kind, rows.column("index"), rows.column("vector")], VECTORS_SCHEMA.names)
+    return VectorTable.from_arrow(plain, dim)
 
 
 def category_means(

@@ -9,9 +9,7 @@ from pipelines.config import Config
 def session_rule(config: Config) -> SessionRule:
     """The rule that cuts sessions."""
     sessions = config.sessions
-    return SessionRule(
-        sessions.rule, parse_duration(sessions.gap), parse_duration(sessions.max), sessions.every_n or 0
-    )
+    return SessionRule.parse(sessions.rule, sessions.gap, sessions.max, sessions.every_n)
 
 
 def user_rule(config: Config) -> UserRule:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.codes import FIRST_INDEX
+from features.codes import FIRST_INDEX, UNKNOWN
 from training.gold import Block
 
 Counts = NDArray[np.int64]
@@ -26,6 +26,15 @@ class EventCounts:
     types: Counts
     pairs: tuple[NDArray[np.int64], NDArray[np.int64], Counts]  # item, category, count; distinct pairs
     themes: tuple[int, ...]  # ids in the rows, whenever: what a theme is called says nothing of the future
+
+    def main_categories(self) -> NDArray[np.int32]:
+        """For each item the index of its most frequent category, a known one where there is any, else 1."""
+        item, category, n = self.pairs
+        order = np.lexsort((category, -n, category < FIRST_INDEX, item))
+        first = order[np.flatnonzero(np.diff(item[order], prepend=-1))]
+        found = np.full(len(self.items), UNKNOWN, np.int32)
+        found[item[first]] = category[first]
+        return found
 
 
 def owned(block: Block) -> NDArray[np.bool_]:

@@ -28,5 +28,11 @@ class TableError(DataError):
     """A table, or a version of it, that cannot be opened as what it should be."""
 
 
+class RequestError(TrainingError):
+    """A request to a served model that names its field and row, and what to give instead."""
+
+    exit_status = 2
+
+
 class RelayedError(TrainingError):
     """The first rank failed and says why; this one only ends."""

@@ -5,7 +5,7 @@ The reader of the loader (Petastorm) and the plain one below end in the same blo
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,13 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from features.codes import NO_POSITION
 from features.spec import SequenceSpec
 from training.errors import DataError
 from training.hindsight import compact, moved, seen_by_first_target
-from training.table import SequenceFile, SequenceTable
+
+if TYPE_CHECKING:  # serving makes blocks, and has no delta-rs
+    from training.table import SequenceFile, SequenceTable
 
 EVENTS: Final = {
     "item": "events__item",
@@ -75,11 +78,19 @@ Blocks = Callable[[], Iterator[Block]]
 
 
 def to_block(rows: pa.Table, bucket: int, spec: SequenceSpec) -> Block:
-    """Rows of one bucket (columns ``COLUMNS``) as a block; DataError where shapes are not the spec's."""
+    """Rows of one bucket (columns ``COLUMNS``) as a block that tells no target of a later one.
+
+    DataError where shapes are not the spec's.
+    """
+    return _without_hindsight(to_whole_block(rows, bucket, spec), spec)
+
+
+def to_whole_block(rows: pa.Table, bucket: int, spec: SequenceSpec) -> Block:
+    """The same with all events that the rows hold, for whoever asks at their end."""
     user = user_numbers(rows.column("user_id"))
     chunk = rows.column("chunk").to_numpy().astype(np.int64)
     row_id = user.view(np.uint64) ^ (chunk.astype(np.uint64) * _CHUNK_MULTIPLIER)
-    block = Block(
+    return Block(
         bucket,
         rows.column("length").to_numpy().astype(np.int64),
         chunk,
@@ -88,7 +99,6 @@ def to_block(rows: pa.Table, bucket: int, spec: SequenceSpec) -> Block:
         {name: _matrix(rows, column, bucket, spec) for name, column in EVENTS.items()},
         *(_matrix(rows, column, bucket, spec) for column in TARGETS),
     )
-    return _without_hindsight(block, spec)
 
 
 def user_numbers(ids: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -97,20 +107,35 @@ def user_numbers(ids: pa.ChunkedArray) -> NDArray[np.int64]:
     return found.view(np.int64)
 
 
+def at_end(block: Block, spec: SequenceSpec) -> Block:
+    """The block for whoever asks at the rows' ends: without targets, and of rows that are not their user's
+    first chunk only what the strands at the end hold, as the first target of a chunk finds it.
+    """
+    none = np.full_like(block.target_pos, NO_POSITION)
+    later = np.flatnonzero(block.chunk > 0)
+    end = np.full(len(later), block.bucket - 1)
+    return _keep_seen(replace(block, target_pos=none, read_pos=none), later, end, spec)
+
+
 def _without_hindsight(block: Block, spec: SequenceSpec) -> Block:
     """The block less the old events that tell of later targets; see ``training.hindsight``."""
     later = np.flatnonzero((block.chunk > 0) & (block.target_pos[:, 0] >= 0))
-    if not len(later):
+    return _keep_seen(block, later, block.read_pos[later, 0].astype(np.int64), spec)
+
+
+def _keep_seen(block: Block, rows: NDArray[np.int64], read: NDArray[np.int64], spec: SequenceSpec) -> Block:
+    """The block whose ``rows`` (M,) keep, of what a target reading up to ``read`` (M,) sees, its strands."""
+    if not len(rows):
         return block
-    part = block.take(later)
-    kept = seen_by_first_target(part.events, part.read_pos[:, 0].astype(np.int64), spec)
+    part = block.take(rows)
+    kept = seen_by_first_target(part.events, read, spec)
     events = {name: values.copy() for name, values in block.events.items()}
     for name, values in part.events.items():
-        events[name][later] = compact(values, kept)
-    length, target, read = block.length.copy(), block.target_pos.copy(), block.read_pos.copy()
-    length[later] = kept.sum(axis=1)
-    target[later], read[later] = moved(part.target_pos, kept), moved(part.read_pos, kept)
-    return replace(block, length=length, events=events, target_pos=target, read_pos=read)
+        events[name][rows] = compact(values, kept)
+    length, target, read_pos = block.length.copy(), block.target_pos.copy(), block.read_pos.copy()
+    length[rows] = kept.sum(axis=1)
+    target[rows], read_pos[rows] = moved(part.target_pos, kept), moved(part.read_pos, kept)
+    return replace(block, length=length, events=events, target_pos=target, read_pos=read_pos)
 
 
 def _matrix(rows: pa.Table, column: str, bucket: int, spec: SequenceSpec) -> NDArray[np.int32]:
@@ -126,7 +151,7 @@ def _matrix(rows: pa.Table, column: str, bucket: int, spec: SequenceSpec) -> NDA
     return matrix
 
 
-def read_row_groups(files: Iterable[SequenceFile]) -> Iterator[tuple[int, pa.Table]]:
+def read_row_groups(files: Iterable["SequenceFile"]) -> Iterator[tuple[int, pa.Table]]:
     """Bucket and rows of every row group, in order, by pyarrow alone.
 
     DataError where a file does not hold the rows that the log names.
@@ -144,7 +169,7 @@ def read_row_groups(files: Iterable[SequenceFile]) -> Iterator[tuple[int, pa.Tab
                 yield file.bucket, parquet.read_row_group(group, columns=list(COLUMNS))
 
 
-def table_blocks(table: SequenceTable) -> Blocks:
+def table_blocks(table: "SequenceTable") -> Blocks:
     """Blocks of a pinned table in the order of its files; memory is one row group."""
 
     def blocks() -> Iterator[Block]:

@@ -33,6 +33,7 @@ class Publication:
     fit_id: str | None
     versions: dict[str, int]  # "layer/name" -> Delta version
     spec: SequenceSpec
+    settings: dict[str, Any]  # of the pipeline's config, as far as they shape the tables
 
     def read(self, table: str, columns: list[str] | None = None) -> pa.Table:
         """The rows of a small table (vocabularies, fits) in this publication; DataError where it lacks it.
@@ -85,6 +86,7 @@ def publications(root: str) -> list[Publication]:
             fit_id=row["fit_id"],
             versions=dict(row["versions"]),
             spec=SequenceSpec.from_json(json.loads(row["spec"])),
+            settings=json.loads(row["settings"]),
         )
         for row in sorted(rows, key=lambda row: int(row["number"]))
     ]

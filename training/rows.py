@@ -51,11 +51,10 @@ def kept_targets(block: Block, vocabulary: TrainVocabulary, split: Split, known_
     return Targets(row, pos - padding, np.where(read >= 0, read - padding, NO_POSITION))
 
 
-def _rows(
-    block: Block, vocabulary: TrainVocabulary, windows: Windows, chosen: NDArray[np.bool_], length: int
-) -> Rows:
-    """The chosen windows, padded to ``length``."""
-    kept = np.flatnonzero(chosen)
+def window_events(
+    block: Block, vocabulary: TrainVocabulary, windows: Windows, kept: Ints, length: int
+) -> dict[str, Tensor]:
+    """The events of the windows ``kept`` (M,), padded to ``length``: (M, L) by the names of ``EVENTS``."""
     row = windows.row[kept]
     place = np.arange(length)
     source = windows.begin[kept, None] + place  # (M, L) places of the row
@@ -70,7 +69,15 @@ def _rows(
         values = values if name == "ts" else vocabulary.encode(name, values)
         values[~filled] = PADDING
         columns[name] = torch.from_numpy(values)
+    return columns
 
+
+def _rows(
+    block: Block, vocabulary: TrainVocabulary, windows: Windows, chosen: NDArray[np.bool_], length: int
+) -> Rows:
+    """The chosen windows, padded to ``length``."""
+    kept = np.flatnonzero(chosen)
+    row, columns = windows.row[kept], window_events(block, vocabulary, windows, kept, length)
     own = np.flatnonzero(chosen[windows.window])
     number = np.cumsum(chosen) - 1
     at = torch.from_numpy(number[windows.window[own]]), torch.from_numpy(windows.place[own])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,9 @@ from training.counts import EventCounts, count_events
 from training.errors import DataError
 from training.gold import Blocks, table_blocks
 from training.layers.embed import Sizes
-from training.table import SequenceTable
+
+if TYPE_CHECKING:  # serving loads vocabularies, and has no delta-rs
+    from training.table import SequenceTable
 
 MIN_CATEGORY_ITEMS: Final = 20
 """Items before ``train_end`` that make a category worth an index of its own (ULIM; our choice)."""
@@ -170,7 +172,7 @@ def learn_vocabulary(
 
 
 def published_vocabulary(
-    table: SequenceTable, train_end: int, *, min_count: int = 1, min_category_items: int = 0
+    table: "SequenceTable", train_end: int, *, min_count: int = 1, min_category_items: int = 0
 ) -> TrainVocabulary:
     """``learn_vocabulary`` of a published table, with the fit's themes and the source's ids.
 
@@ -207,11 +209,7 @@ def _names(codes: Codes, names: pa.Table) -> tuple[str | None, ...]:
 
 def _main_category(counts: EventCounts, items: Codes) -> NDArray[np.int32]:
     """For each item code the pipeline's index of its most frequent category; a known one where any."""
-    item, category, n = counts.pairs
-    order = np.lexsort((category, -n, category < FIRST_INDEX, item))
-    first = order[np.flatnonzero(np.diff(item[order], prepend=-1))]
-    by_index = np.full(len(counts.items), UNKNOWN, np.int32)
-    by_index[item[first]] = category[first]
+    by_index = counts.main_categories()
     main: NDArray[np.int32] = by_index[np.minimum(items.index, len(by_index) - 1)]
     main[:FIRST_INDEX] = UNKNOWN
     return main

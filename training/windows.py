@@ -13,6 +13,7 @@ a window holds the visible events and, after a jump, targets of the run. Our cho
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 from training.errors import ConfigError
 
 Ints = NDArray[np.int64]
+
+LENGTHS: Final = (16, 64, 128, 256, 512, 1024, 2048, 4096)
+"""Lengths that rows are padded to, as far as the longest one allows (the pipeline's buckets)."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,16 @@ class WindowRule:
         while powers[-1] < pool:
             powers.append(min(2 * powers[-1], pool))
         return cls(pool, max(1, pool // 2), tuple(powers))
+
+
+def window_rule(max_length: int) -> WindowRule:
+    """Rows of at most ``max_length`` events; a target sees its latest half of them or more.
+
+    >>> window_rule(100)
+    WindowRule(length=100, context=50, lengths=(16, 64, 100))
+    """
+    shorter = tuple(length for length in LENGTHS if length < max_length)
+    return WindowRule(max_length, max(1, max_length // 2), (*shorter, max_length))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from features.hops import CLASSES, PAIRS, HopNull
-from features.vectors import SOURCE_CATEGORY, SOURCE_ITEM, VectorTable
+from features.vectors import SOURCE_ITEM, stored_vectors
 from pipelines.errors import WarehouseError
 from pipelines.fit.artefact import Drift, Fit, Theme
 from pipelines.fit.counts import Frequencies
@@ -27,7 +27,6 @@ FITS, THEMES, ITEM_VECTORS, HOP_NULLS, FREQUENCIES = FIT_TABLES = (
 )
 
 _SCORED: Final = pa.list_(pa.struct([("index", pa.int32()), ("score", pa.float64())]))
-_KINDS: Final = {"item": SOURCE_ITEM, "category": SOURCE_CATEGORY}
 
 FITS_SCHEMA: Final = pa.schema(
     [
@@ -93,7 +92,7 @@ def load_fit(read: Callable[[str], DataFrame], fit_id: str) -> Fit:
     fit = Fit(
         options=FitOptions.from_json(json.loads(row["options"])),
         train_end=_micros(rows[FITS]),
-        table=_read_vectors(rows[ITEM_VECTORS], dim),
+        table=stored_vectors(rows[ITEM_VECTORS], dim),
         centroids=np.array([theme["centroid"] for theme in themes], dtype=np.float64).reshape(-1, dim),
         themes=tuple(_theme(theme) for theme in themes),
         silhouette=row["silhouette"],
@@ -184,13 +183,6 @@ def _frequency_rows(fit: Fit) -> pa.Table:
         "count": pa.array(np.concatenate([frequencies.count for frequencies in kinds.values()])),
     }
     return pa.table(columns)
-
-
-def _read_vectors(rows: pa.Table, dim: int) -> VectorTable:
-    kind = rows.column("kind").to_pylist()
-    source = pa.array([_KINDS[name] for name in kind], pa.int32())
-    plain = pa.table([source, rows.column("index"), rows.column("vector")], ["source", "index", "vector"])
-    return VectorTable.from_arrow(plain, dim)
 
 
 def _read_null(rows: pa.Table) -> HopNull:

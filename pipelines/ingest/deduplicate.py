@@ -5,11 +5,7 @@ from typing import Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-PAYLOAD: Final = ("user_id", "item_id", "category_id", "event_type", "ts_us", "sequence", "session_key")
-"""The canonical payload, in the order in which two are compared; null is the smallest."""
-
-DERIVED_KEY: Final = ("ts_us", "user_id", "item_id", "event_type")
-"""What a derived event id is made of: grouping by it needs no hash and leaves events ordered by time."""
+from features.raw import DERIVED_KEY, PAYLOAD
 
 SOURCE_KEY: Final = ("event_id",)
 

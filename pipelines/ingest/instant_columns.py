@@ -5,11 +5,10 @@ from typing import Final
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-UNIT_US: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}
+from features.instants import ISO_DAY, UNIT_US
+
 LAST_US: Final = 253_402_300_799_999_999
 """The end of the year 9999: what a table's timestamp can hold and Python can read."""
-ISO_DAY: Final = r"^\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{1,2}.*)?$"
-"""Spark's cast alone would take ``12:00`` for noon of the day on which the job runs."""
 
 
 def parse_micros(text: Column, unit: str) -> Column:

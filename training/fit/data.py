@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -18,10 +17,7 @@ from training.source import RowSource
 from training.splits import Split, Splits
 from training.table import SequenceTable, open_published, open_table
 from training.vocabulary import TrainVocabulary, published_vocabulary
-from training.windows import WindowRule
-
-LENGTHS: Final = (16, 64, 128, 256, 512, 1024, 2048, 4096)
-"""Lengths that rows are padded to, as far as ``max_length`` allows (the pipeline's buckets)."""
+from training.windows import WindowRule, window_rule
 
 
 @dataclass(frozen=True)
@@ -99,13 +95,3 @@ def open_data(data: Data, version: int | None, learned: Path | None) -> Opened:
             "data.train_end"
         )
     return Opened(table, vocabulary, splits, window_rule(data.max_length))
-
-
-def window_rule(max_length: int) -> WindowRule:
-    """Rows of at most ``max_length`` events; a target sees its latest half of them or more.
-
-    >>> window_rule(100)
-    WindowRule(length=100, context=50, lengths=(16, 64, 100))
-    """
-    shorter = tuple(length for length in LENGTHS if length < max_length)
-    return WindowRule(max_length, max(1, max_length // 2), (*shorter, max_length))

@@ -50,7 +50,12 @@ def load_fitted(folder: str | Path) -> Fitted:
 def load_best(run: RunFolder, model: nn.Module, config: Config) -> dict[str, Any]:
     """Give a model the best weights, in the stage of training in which they were best."""
     best = read_whole(run.best)
-    model.load_state_dict(best["weights"])
-    if best["step"] > 0:
-        on_step(model, best["step"] - 1, config.training.steps)
+    restore(model, best["weights"], best["step"], config)
     return {"step": best["step"], "validation": best["validation"]}
+
+
+def restore(model: nn.Module, weights: Mapping[str, Any], step: int, config: Config) -> None:
+    """Give a model the weights after ``step``, in that stage of its training."""
+    model.load_state_dict(weights)
+    if step > 0:
+        on_step(model, step - 1, config.training.steps)

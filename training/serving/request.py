@@ -1,0 +1,164 @@
+"""A request: raw events of users as a frame, checked and typed. Nothing here knows the model.
+
+One row an event. A row with neither an item nor a time is no event: it names a user, who may have no history,
+or, with ``candidate_id``, asks for that item's score.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from features.instants import UNIT_US
+from training.errors import RequestError
+from training.serving.columns import integers, micros, shown, texts
+
+REQUIRED: Final = ("user_id", "item_id", "ts")
+OPTIONAL: Final = ("category_id", "event_type", "event_id", "sequence", "session_key", "candidate_id")
+COLUMNS: Final = (*REQUIRED, *OPTIONAL)
+
+MAX_USERS: Final = 1_000
+MAX_ROWS: Final = 200_000
+MAX_TOP_K: Final = 1_000
+"""What one request may hold: more is a job for batch scoring, and would keep others waiting (our choice)."""
+
+Unit = Literal["s", "ms", "us", "iso"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whose next events are asked for, and by what; U users in the order in which they first appear."""
+
+    user_ids: list[str]  # U
+    events: pa.RecordBatch  # columns of ``REQUIRED`` and ``OPTIONAL`` as given; ts int64 µs
+    user: NDArray[np.int64]  # place of each event's user
+    with_categories: bool  # whether the request has a column for them
+    candidates: dict[int, list[str]]  # by place of the user, in the order given
+    as_of: int  # µs
+    top_k: int
+
+
+def read_request(
+    frame: pd.DataFrame, *, top_k: Any, as_of: datetime | str | float, unit: Unit, keyed: bool
+) -> Asked:
+    """The request of a frame; ``unit`` is that of numbers in ``ts`` and ``as_of``.
+
+    ``keyed``: sessions are the source's, so that every event needs its ``session_key``. RequestError where
+    the frame or a parameter is not what it should be.
+    """
+    frame = _columns(frame)
+    most, instant = _top_k(top_k), _as_of(as_of, unit)
+    columns: dict[str, pa.Array] = {name: _texts(frame, name) for name in COLUMNS if name != "ts"}
+    if "sequence" in frame:
+        columns["sequence"] = integers(frame["sequence"], "sequence")
+    ts, timed = micros(frame["ts"], "ts", unit)
+    columns["ts"] = pa.array(ts)
+    _require(columns["user_id"].is_valid(), "user_id is missing or blank")
+    itemed = _mask(columns["item_id"].is_valid())
+    _require(itemed | ~timed, "ts is given without item_id; give both for an event, none to name a user")
+    _require(timed | ~itemed, "item_id is given without ts; give both for an event, none to name a user")
+    asking = _mask(columns["candidate_id"].is_valid())
+    _require(~(asking & timed), "is an event and asks for a candidate_id; give two rows")
+    given = _mask(columns["event_id"].is_valid())
+    if (given & timed).any():
+        _require(given | ~timed, "event_id is missing, though other events have one; give all or none")
+    if keyed:
+        _require(
+            _mask(columns["session_key"].is_valid()) | ~timed,
+            "session_key is missing: this model's source gives the sessions",
+        )
+    encoded = columns["user_id"].dictionary_encode()
+    user, users = encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+    if len(users) > MAX_USERS:
+        raise RequestError(f"{len(users):,} users in one request; ask for {MAX_USERS:,} at most at a time")
+    candidates: dict[int, list[str]] = {}
+    for at in np.flatnonzero(asking).tolist():
+        candidates.setdefault(int(user[at]), []).append(columns["candidate_id"][at].as_py())
+    own = pa.array(timed)
+    events = pa.RecordBatch.from_pydict(columns).filter(own)
+    return Asked(users, events, user[timed], "category_id" in frame, candidates, instant, most)
+
+
+def from_records(records: Any) -> pd.DataFrame:
+    """A frame of JSON records: a list of objects, one a row; RequestError for anything else."""
+    if not isinstance(records, list):
+        raise RequestError(f"events are {shown(records)}; give a list of records, one an event")
+    for row, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            raise RequestError(f"row {row}: {shown(record)} is no record; give an object with {_names()}")
+    return pd.DataFrame(records, dtype=object)
+
+
+def _columns(frame: pd.DataFrame) -> pd.DataFrame:
+    if len(frame) > MAX_ROWS:
+        raise RequestError(
+            f"{len(frame):,} rows in one request; send {MAX_ROWS:,} at most, of each user the latest events"
+        )
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise RequestError(f"column {shown(twice)} is given twice; give it once")
+    for name in frame.columns:
+        if name not in COLUMNS:
+            near = difflib.get_close_matches(str(name), COLUMNS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {_names()}"
+            raise RequestError(f"column {shown(name)} is unknown; {hint}")
+    missing = [name for name in REQUIRED if name not in frame]
+    if missing:
+        raise RequestError(f"column {missing[0]} is missing; a row is an event with {_names()}")
+    if frame.empty:
+        raise RequestError("the request holds no row; name a user by a row without item_id and ts at least")
+    return frame.reset_index(drop=True)
+
+
+def _names() -> str:
+    return f"{', '.join(REQUIRED)} and, where there is one, {', '.join(OPTIONAL)}"
+
+
+def _texts(frame: pd.DataFrame, name: str) -> pa.StringArray:
+    return texts(frame[name], name) if name in frame else pa.nulls(len(frame), pa.string())
+
+
+def _mask(values: pa.Array) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = values.to_numpy(zero_copy_only=False)
+    return found
+
+
+def _require(holds: NDArray[np.bool_] | pa.Array, message: str) -> None:
+    """RequestError that names the first row for which the condition does not hold."""
+    wrong = np.flatnonzero(~(holds if isinstance(holds, np.ndarray) else _mask(holds)))
+    if len(wrong):
+        more = f" (and {len(wrong) - 1:,} rows more)" if len(wrong) > 1 else ""
+        raise RequestError(f"row {wrong[0]}: {message}{more}")
+
+
+def _top_k(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= MAX_TOP_K:
+        raise RequestError(f"top_k = {shown(value)}; give a whole number from 1 to {MAX_TOP_K:,}")
+    return int(value)
+
+
+def _as_of(value: Any, unit: Unit) -> int:
+    try:
+        found, there = micros(pd.Series([value]), "as_of", unit)
+    except RequestError as error:
+        raise RequestError(str(error).removeprefix("row 0: ")) from None
+    if not there[0]:
+        raise RequestError(f"as_of = {shown(value)}; give the time as of which to answer")
+    return int(found[0])
+
+
+def read_unit(given: str, own: Unit) -> Unit:
+    """The unit of numbers in a request: the one given, else the source's; RequestError for an unknown one."""
+    if given == "":
+        return own
+    if given not in (*UNIT_US, "iso"):
+        raise RequestError(f"ts_unit = {shown(given)}; give {', '.join(UNIT_US)} or iso")
+    found: Any = given
+    unit: Unit = found
+    return unit
