@@ -52,10 +52,11 @@ def test_everything_of_the_run_is_logged(tracking: Tracking, logged: Run, run: P
     assert tags["seqloom.seed"] == "17" and tags["seqloom.publication"] == "0"
     assert tags["seqloom.dirty"] == str(str(traced["code_commit"]).endswith("+changed")).lower()
     assert str(traced["code_commit"]).startswith(tags["mlflow.source.git.commit"])
-    files = {file.path for folder in ("", "run", "plots") for file in _files(tracking, logged, folder)}
+    listed = [_files(tracking, logged, folder) for folder in ("", "run", "plots")]
+    files = {file.path for some in listed for file in some}
     assert {
-        "card.md", "run/config.toml", "run/run.json", "run/metrics.jsonl", "run/test.json", "run/summary.json",
-        "plots/curves.png", "plots/slices.png",
+        "card.md", "run/config.toml", "run/run.json", "run/metrics.jsonl", "run/test.json",
+        "run/summary.json", "plots/curves.png", "plots/slices.png",
     } <= files  # fmt: skip
 
 
