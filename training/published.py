@@ -6,7 +6,7 @@ version that no publication names has no declared shapes, so it cannot be traine
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -60,7 +60,8 @@ class Publication:
                 f"{self.root}: silver/fits has {len(own)} rows for fit {self.fit_id} of publication "
                 f"{self.number}, not one; publish again with --fit refit"
             )
-        return own[0]
+        end: datetime = own[0]["train_end"]
+        return own[0] | {"train_end": end if end.tzinfo else end.replace(tzinfo=UTC)}
 
 
 def active_files(delta: DeltaTable) -> list[str]:

@@ -1,5 +1,6 @@
 """Small gold tables from random histories, made by the pipeline's own kernels but without Spark."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,19 @@ from pipelines.pointer import Published, move_pointer, published
 from tests.features.tagged import blocks, random_history
 from tests.oracles.strands import Event
 from training.published import active_files
+
+SETTINGS = {
+    "sessions": {"rule": "gap", "gap": "30min", "max": "24h", "every_n": None},
+    "source": {
+        "columns": {"event_type": None},
+        "ts_unit": "us",
+        "event_types": {},
+        "unlisted_event_type": "browse",
+        "window": {"start": None, "end": None},
+    },
+    "items": None,
+}
+"""What a publication says of its source: nothing but the times of events."""
 
 Histories = dict[str, list[Event]]
 
@@ -88,8 +102,17 @@ def publish(root: Path, version: int, spec: SequenceSpec = SPEC, fit_id: str = "
         "items": [{"id": f"i{n}", "index": n} for n in range(2, 400)],
         "categories": [{"id": f"c{n}", "index": n} for n in range(2, 40)],
         "event_types": [{"id": f"t{n}", "index": n} for n in range(2, 6)],
-        "themes": [{"fit_id": fit, "theme_id": n} for fit in (fit_id, "old") for n in range(2, 31)],
-        "fits": [{"fit_id": fit_id, "train_end": train_end}],
+        "themes": [
+            {"fit_id": fit, "theme_id": n, "centroid": [1.0, 0.0]}
+            for fit in (fit_id, "old")
+            for n in range(2, 31)
+        ],
+        "item_vectors": [
+            {"fit_id": fit_id, "kind": kind, "index": n, "vector": [0.0, 1.0]}
+            for kind, most in (("item", 400), ("category", 40))
+            for n in range(2, most)
+        ],
+        "fits": [{"fit_id": fit_id, "train_end": train_end, "dimensions": 2}],
     }
     silver["sessions"] = sessions(root / "gold/user_sequences", version)
     versions = {"gold/user_sequences": version}
@@ -97,5 +120,5 @@ def publish(root: Path, version: int, spec: SequenceSpec = SPEC, fit_id: str = "
         write_deltalake(f"{root}/silver/{name}", pa.Table.from_pylist(rows), mode="overwrite")
         versions[f"silver/{name}"] = DeltaTable(f"{root}/silver/{name}").version()
     now = train_end + timedelta(days=1)
-    new = Published(f"r{version}", now, now, fit_id, versions, "", "{}", spec.to_json())
+    new = Published(f"r{version}", now, now, fit_id, versions, "", json.dumps(SETTINGS), spec.to_json())
     move_pointer(str(root), new, published(str(root)))

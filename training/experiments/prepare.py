@@ -7,7 +7,7 @@ from training.batch import Rows
 from training.errors import DataError
 from training.experiments.bundle import Bundle
 from training.fit.config import Data
-from training.fit.data import Opened, open_data
+from training.fit.data import Opened, open_data, session_facts
 from training.fit.lineage import instant
 from training.rows import concat
 
@@ -29,7 +29,7 @@ def prepare(data: Data, targets: dict[str, int]) -> Bundle:
         valid=opened.held_out(splits.valid, targets["valid"], data.tokens),
         test=opened.held_out(splits.test, targets["test"], data.tokens),
         vocabulary=opened.vocabulary,
-        facts=opened.session_facts(),
+        facts=session_facts(opened.table),
         about=_about(opened, data, targets),
     )
 

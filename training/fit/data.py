@@ -44,21 +44,22 @@ class Opened:
             )
         return batches
 
-    def session_facts(self) -> SessionFacts:
-        """Which sessions hop and return, as the pipeline tested it: labels for slices, never an input.
 
-        DataError where the table is in no publication.
-        """
-        if self.table.publication is None:
-            raise DataError(f"{self.table.path} version {self.table.version} is in no publication")
-        rows = self.table.publication.read("silver/sessions", ["user_id", "ordinal", "is_hop", "is_return"])
-        hop = rows.column("is_hop").cast("int8").fill_null(UNDECIDED)
-        return SessionFacts.from_flags(
-            user_numbers(rows.column("user_id")),
-            rows.column("ordinal").to_numpy().astype(np.int64),
-            hop.to_numpy(),
-            rows.column("is_return").fill_null(False).to_numpy(),
-        )
+def session_facts(table: SequenceTable) -> SessionFacts:
+    """Which sessions hop and return, as the pipeline tested it: labels for slices, never an input.
+
+    DataError where the table is in no publication.
+    """
+    if table.publication is None:
+        raise DataError(f"{table.path} version {table.version} is in no publication")
+    rows = table.publication.read("silver/sessions", ["user_id", "ordinal", "is_hop", "is_return"])
+    hop = rows.column("is_hop").cast("int8").fill_null(UNDECIDED)
+    return SessionFacts.from_flags(
+        user_numbers(rows.column("user_id")),
+        rows.column("ordinal").to_numpy().astype(np.int64),
+        hop.to_numpy(),
+        rows.column("is_return").fill_null(False).to_numpy(),
+    )
 
 
 def open_data(data: Data, version: int | None, learned: Path | None) -> Opened:
@@ -77,7 +78,6 @@ def open_data(data: Data, version: int | None, learned: Path | None) -> Opened:
             "not known; set data.warehouse, or data.version to a published one"
         )
     fit_end = publication.fit_row()["train_end"]
-    fit_end = fit_end.replace(tzinfo=UTC) if fit_end.tzinfo is None else fit_end
     splits = Splits.of(fit_end, publication.as_of, data.train_end, data.valid_end, data.test_end)
     if learned is not None and learned.exists():
         vocabulary = TrainVocabulary.load(learned)

@@ -25,7 +25,7 @@ def lineage(table: SequenceTable, splits: Splits, vocabulary: TrainVocabulary) -
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "code_commit": code_commit(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": installed(),
         "python": platform.python_version(),
         "cpu_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())],
@@ -50,6 +50,11 @@ def lineage(table: SequenceTable, splits: Splits, vocabulary: TrainVocabulary) -
             "themes": len(vocabulary.themes),
         },
     }
+
+
+def installed() -> dict[str, str | None]:
+    """The versions of the packages that a run's figures depend on."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def instant(seconds: int) -> str:

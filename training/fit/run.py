@@ -12,7 +12,7 @@ from training.fit import random_state
 from training.fit.build import build, parameters
 from training.fit.checkpoint import require_same_config
 from training.fit.config import Config
-from training.fit.data import Opened, open_data
+from training.fit.data import Opened, open_data, session_facts
 from training.fit.device import make_fabric
 from training.fit.finish import Run, measure_test, summarise
 from training.fit.fitted import save_best
@@ -44,7 +44,7 @@ def run_fit(config: Config, resume: bool) -> tuple[dict[str, Any], int]:
     _introduce(report, config, opened, model)
     _warn_of_threads(report, folder)
     report.say("reading sessions and the validation window …")
-    facts = opened.session_facts()
+    facts = session_facts(opened.table)
     validation = opened.held_out(opened.splits.valid, config.validation.targets, config.data.tokens)
     with listening() as stop:
         run = Run(fabric, config, folder, opened, facts, validation, report, stop)
