@@ -80,6 +80,7 @@ with DAG(
                 f"data.warehouse={WAREHOUSE}",
                 "output={{ var.value.seqloom_runs }}/{{ data_interval_end | ds }}",
             ],
+            "resume": None,
         },
         pool="seqloom_training",
         execution_timeout=timedelta(hours=12),
@@ -91,7 +92,9 @@ with DAG(
             "name": MODEL,
             "warehouse": WAREHOUSE,
             "version": "{{ ti.xcom_pull('train')['version'] }}",
+            "first": None,
         },
+        answers=[3],
         outlets=[CHAMPION],
         pool="seqloom_training",
     )

@@ -37,16 +37,23 @@ def failure(what: str, status: int | None, said: str) -> AirflowException:
     return AirflowException(f"{what}, exit status {status}: {reason}")
 
 
-def flags(options: Mapping[str, str | Sequence[str]]) -> list[str]:
+Options = Mapping[str, str | Sequence[str] | None]
+"""Flag -> value, values for a flag that is given several times, None for a flag without one."""
+
+
+def flags(options: Options) -> list[str]:
     """A command line's words.
 
-    >>> flags({"end": "2025-01-02", "set": ["a=1", "b=2"]})
-    ['--end', '2025-01-02', '--set', 'a=1', '--set', 'b=2']
+    >>> flags({"end": "2025-01-02", "set": ["a=1", "b=2"], "first": None})
+    ['--end', '2025-01-02', '--set', 'a=1', '--set', 'b=2', '--first']
     """
     words: list[str] = []
     for name, value in options.items():
-        for one in [value] if isinstance(value, str) else value:
-            words += [f"--{name}", one]
+        if value is None:
+            words.append(f"--{name}")
+        else:
+            for one in [value] if isinstance(value, str) else value:
+                words += [f"--{name}", one]
     return words
 
 
@@ -67,7 +74,7 @@ class SubmitJob(SparkSubmitOperator):
 
     template_fields = (*SparkSubmitOperator.template_fields, "home", "tracking")
 
-    def __init__(self, *, job: str, options: Mapping[str, str | Sequence[str]], **kwargs: Any) -> None:
+    def __init__(self, *, job: str, options: Options, **kwargs: Any) -> None:
         self.job = job
         self.home = "{{ var.value.seqloom_home }}"
         self.tracking = "{{ var.value.seqloom_tracking }}"
@@ -90,12 +97,16 @@ class SubmitJob(SparkSubmitOperator):
 
 
 class RunCommand(BaseOperator):
-    """``python -m training.registry COMMAND``; the JSON of its last line is the task's result."""
+    """``python -m training.registry COMMAND``; the JSON of its last line is the task's result.
+
+    ``answers`` are exit statuses that are results as well, such as 3 of ``promote``: not promoted.
+    """
 
     template_fields = ("words", "home", "tracking")
 
-    def __init__(self, *, command: str, options: Mapping[str, str | Sequence[str]], **kwargs: Any) -> None:
+    def __init__(self, *, command: str, options: Options, answers: Sequence[int] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.answers = (0, *answers)
         self.words = [command, *flags(options)]
         self.home = "{{ var.value.seqloom_home }}"
         self.tracking = "{{ var.value.seqloom_tracking }}"
@@ -106,7 +117,7 @@ class RunCommand(BaseOperator):
         given = environment(self.home, self.tracking)
         command = [given["PYSPARK_PYTHON"], "-m", "training.registry", *self.words]
         done = self._hook.run_command(command, env={**os.environ, **given}, cwd=self.home)
-        if done.exit_code:
+        if done.exit_code not in self.answers:
             raise failure(f"registry {self.words[0]}", done.exit_code, done.output)
         return json.loads(done.output)
 

@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 from training.errors import ConfigError
 
-ABOUT: Final = """Register finished runs, promote the better model, roll back, rebuild.
+ABOUT: Final = """Register finished runs, say when to train, promote the better model, roll back, rebuild.
 
 Everything is kept in MLflow: at --tracking, else where MLFLOW_TRACKING_URI says, else in the folder
 registry/ (SQLite in mlflow.db, artifacts beside it). MLFLOW_EXPERIMENT_NAME names the experiment (default:
@@ -45,6 +45,12 @@ champion where
 An item that a model does not know is a miss for it. Without a champion the controls alone decide, or --first.
 The decision, its figures, the window and the publication become tags of the version, a section of its model
 card and a report (promotions/ of its run)."""
+
+DUE: Final = """examples:
+  python -m training.registry due --name next-item --warehouse demo/warehouse
+  python -m training.registry due --name next-item --warehouse demo/warehouse --every-days 1 --max-unknown 0.1
+
+Says why, and changes nothing. The answer is "due" of the JSON; the status is 0 either way."""
 
 ROLLBACK: Final = """example:
   python -m training.registry rollback --name next-item
@@ -138,6 +144,22 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         metavar="X",
         help="of guarded slices, in the metric's units (0.02)",
     )
+
+    due = command("due", "say whether it is time to train", DUE)
+    _named(due)
+    due.add_argument("--warehouse", required=True, metavar="DIR", help="what is published there is asked")
+    due.add_argument(
+        "--when", choices=("auto", "always", "never"), default="auto",
+        help="auto: no champion yet, or old data, or many unknown items",
+    )  # fmt: skip
+    due.add_argument(
+        "--every-days", type=_whole, default=7, metavar="N",
+        help="days from the newest version's data to the published ones (7)",
+    )  # fmt: skip
+    due.add_argument(
+        "--max-unknown", type=_share, default=0.2, metavar="X",
+        help="share of the last day's targets whose items the champion does not know (0.2)",
+    )  # fmt: skip
 
     rollback = command("rollback", "give champion back to the version before", ROLLBACK)
     _named(rollback)

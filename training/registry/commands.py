@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple
 from mlflow.exceptions import MlflowException
 
 from training.errors import TrainingError
+from training.registry.due import Asked as DueAsked
+from training.registry.due import due
 from training.registry.promote import Asked, promote
 from training.registry.rebuild import rebuild
 from training.registry.register import register
@@ -62,6 +64,11 @@ def _promote(tracking: Tracking, args: Namespace) -> Answer:
     )
 
 
+def _due(tracking: Tracking, args: Namespace) -> Answer:
+    asked = DueAsked(args.name, args.warehouse, args.when, args.every_days, args.max_unknown)
+    return Answer(due(tracking, asked))
+
+
 def _rollback(tracking: Tracking, args: Namespace) -> Answer:
     return Answer(rollback(tracking, args.name))
 
@@ -80,6 +87,7 @@ _COMMANDS: Final[dict[str, Callable[[Tracking, Namespace], Answer]]] = {
     "register": _register,
     "train": _train,
     "promote": _promote,
+    "due": _due,
     "rollback": _rollback,
     "show": _show,
     "rebuild": _rebuild,

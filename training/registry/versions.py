@@ -22,6 +22,17 @@ TAG_CHARACTERS: Final = 5000
 _SCHEME: Final = "models:/"
 
 
+def is_registered(client: MlflowClient, name: str) -> bool:
+    """Whether there is a registered model of that name."""
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if not _absent(error):
+            raise
+        return False
+    return True
+
+
 def aliases(client: MlflowClient, name: str) -> dict[str, int]:
     """Alias -> version of a registered model; ConfigError where there is none of that name."""
     try:
