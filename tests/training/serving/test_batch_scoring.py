@@ -53,9 +53,8 @@ def test_a_day_holds_what_the_model_answers_and_stays_until_something_changes(
 
     rows = read_published_table(str(warehouse), "gold/user_sequences")
     newest = rows.to_pandas().groupby("user_id").chunk.max()
-    last = [
-        newest[user] == chunk for user, chunk in zip(*map(rows.column, ("user_id", "chunk")), strict=True)
-    ]
+    each = zip(rows["user_id"].to_pylist(), rows["chunk"].to_pylist(), strict=True)
+    last = [newest[user] == chunk for user, chunk in each]
     expected = load_bundle(bundle_of("mos")).recommend_rows(rows.filter(last), as_of=pointer.as_of, top_k=5)
     expected = expected.sort_values("user_id", ignore_index=True)
     found = held(warehouse)
