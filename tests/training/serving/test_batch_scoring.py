@@ -1,18 +1,20 @@
 """jobs/score_users.py: a registered model over the published sequences, against the model at hand."""
 
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
 
-import deltalake
 import mlflow
 import numpy as np
-import pandas as pd
 import pytest
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
 
 from pipelines.errors import ConfigError
 from pipelines.pointer import published
 from pipelines.reading import read_published_table
 from pipelines.score import ScoreRequest, score_users
+from pipelines.warehouse import Warehouse
 from training.serving.bundle import load_bundle
 from training.serving.logging import log_bundle
 
@@ -36,17 +38,17 @@ def tracking(bundle_of: Callable[[str], Path], tmp_path_factory: pytest.TempPath
     return uri
 
 
-def held(warehouse: Path) -> pd.DataFrame:
-    table = deltalake.DeltaTable(str(warehouse / TABLE))
-    return table.to_pandas().sort_values("user_id", ignore_index=True)
-
-
-@pytest.mark.usefixtures("spark")
 def test_a_day_holds_what_the_model_answers_and_stays_until_something_changes(
-    warehouse: Path, tracking: str, bundle_of: Callable[[str], Path]
+    warehouse: Path, tracking: str, bundle_of: Callable[[str], Path], spark: SparkSession
 ) -> None:
     pointer = published(str(warehouse))
     assert pointer is not None
+    table = Warehouse(spark, str(warehouse))
+
+    def held(day: str | None = None) -> list[Row]:
+        rows = table.read(TABLE).orderBy("user_id")
+        return (rows.where(F.col("day") == day) if day else rows).collect()
+
     request = ScoreRequest(str(warehouse), "models:/next@champion", top_k=5, tracking=tracking)
     done = score_users(request)
     assert (done["model_version"], done["publication"]) == (1, pointer.number)
@@ -57,25 +59,25 @@ def test_a_day_holds_what_the_model_answers_and_stays_until_something_changes(
     last = [newest[user] == chunk for user, chunk in each]
     expected = load_bundle(bundle_of("mos")).recommend_rows(rows.filter(last), as_of=pointer.as_of, top_k=5)
     expected = expected.sort_values("user_id", ignore_index=True)
-    found = held(warehouse)
-    assert found.user_id.tolist() == expected.user_id.tolist() and done["users"] == len(found) == len(newest)
-    assert [list(items) for items in found["items"]] == [list(items) for items in expected["items"]]
-    np.testing.assert_allclose(np.vstack(found.scores), np.vstack(expected.scores), rtol=1e-6)
-    assert found.as_of.unique() == [pd.Timestamp(pointer.as_of)]
+    found = held()
+    assert [row.user_id for row in found] == expected.user_id.tolist()
+    assert done["users"] == len(found) == len(newest)
+    assert [row["items"] for row in found] == [list(items) for items in expected["items"]]
+    np.testing.assert_allclose([row.scores for row in found], np.vstack(expected.scores), rtol=1e-6)
+    assert {row.as_of.replace(tzinfo=UTC) for row in found} == {pointer.as_of}
 
     assert score_users(request)["versions"] == done["versions"], "the same day again changes nothing"
     again = score_users(ScoreRequest(**(vars(request) | {"again": True})))
     assert again["versions"][TABLE] == done["versions"][TABLE] + 1
-    pd.testing.assert_frame_equal(held(warehouse), found)
+    assert held() == found
 
-    other = found.head(2).assign(day=pd.Timestamp("2020-01-01").date())
-    deltalake.write_deltalake(str(warehouse / TABLE), other, mode="append", schema_mode="merge")
+    earlier = table.read(TABLE).limit(2).withColumn("day", F.lit("2020-01-01").cast("date"))
+    table.append(earlier, TABLE)
     score_users(ScoreRequest(str(warehouse), "models:/next/2", top_k=3, tracking=tracking))
-    now = held(warehouse)
-    assert (now.day == other.day.iloc[0]).sum() == 2, "other days stay"
-    mine = now[now.day != other.day.iloc[0]]
-    assert set(mine.model_version) == {2} and set(mine["items"].map(len)) == {3}
-    assert len(mine) == len(found), "the day's rows are replaced, not added to"
+    assert len(held("2020-01-01")) == 2, "other days stay"
+    now = held(done["day"])
+    assert {(row.model_version, len(row["items"])) for row in now} == {(2, 3)}
+    assert len(now) == len(found), "the day's rows are replaced, not added to"
 
 
 def test_an_unknown_model_is_named_with_what_to_write(warehouse: Path, tracking: str) -> None:
