@@ -8,8 +8,10 @@ READY := $(VENV)/.seqloom-ready
 TRAIN := $(VENV)/.seqloom-train
 EVENTS ?= 100000
 DEMO ?= demo
+MODEL ?= models:/next-item@champion
+OUT ?= runs/rebuilt
 
-.PHONY: help setup setup-train demo test test-long lint format types status zip clean
+.PHONY: help setup setup-train demo rebuild test test-long lint format types status zip clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -28,6 +30,9 @@ $(TRAIN): pyproject.toml conf/constraints.txt pipelines/setup_jars.py
 
 demo: setup  ## the main job, end to end, on generated events with known truth (EVENTS=100000)
 	@. $(BIN)/activate && EVENTS=$(EVENTS) DEMO=$(DEMO) bash .ci/demo
+
+rebuild: setup-train  ## a registered model again from its lineage, and what differs (MODEL=models:/NAME@champion OUT=DIR)
+	@. $(BIN)/activate && python -m training.registry rebuild --model "$(MODEL)" --out "$(OUT)"
 
 test: setup-train  ## linters, types, import contracts and every test but the long ones
 	@. $(BIN)/activate && ruff check . && ruff format --check . && mypy && lint-imports --no-cache
