@@ -24,7 +24,7 @@ from features.rows import Pools, arrow_schema, build_rows
 from features.spec import SequenceSpec
 from features.strands import ramp
 
-__all__ = ["OpenUser", "arrow_schema", "chunk_block", "ending_rows"]
+__all__ = ["OpenUser", "arrow_schema", "chunk_block", "ending_rows", "has_room"]
 
 
 @dataclass(frozen=True)
@@ -85,24 +85,30 @@ def ending_rows(
 ) -> Iterator[pa.RecordBatch]:
     """What each user's next event may see: one row without targets for each history of a block.
 
-    A history that is one chunk gives that chunk's row. Of a longer one the row holds the events that the
-    strands at its end read, whatever chunks it is cut into, so that older events need not be known; its
-    chunk is 1, which says no more than that there are earlier ones. Batches are those of ``chunk_block``.
+    A history of one chunk that has room for a further target gives that chunk's row. Otherwise the next event
+    would open a chunk: the row holds what the strands at the history's end read, whatever chunks it is cut
+    into, so that older events need not be known; its chunk is 1, which says no more than that there are
+    earlier ones. Batches are those of ``chunk_block``.
     """
     events, offsets = Events.of_block(block, theme_running, theme_session), block.offsets
     whole, leading = _whole(events, offsets, spec)
+    whole &= has_room(np.diff(offsets), np.diff(offsets) - leading, spec)
     parts = [_whole_pools(np.flatnonzero(whole), offsets, np.zeros_like(leading))]
     for user in np.flatnonzero(~whole).tolist():
         own = events.take(slice(offsets[user], offsets[user + 1]))
-        number, pool = 1, None
-        if len(own) - leading[user] <= spec.targets:
+        chunks: list[Chunk] = []
+        if len(own) - leading[user] < spec.targets:
             chunks, _ = _cut(OpenUser(block.user_ids[user], own, 0, 0), spec, unfinished=False)
-            if len(chunks) == 1:
-                number, pool = 0, chunks[0].pool
-        if pool is None:
-            pool = PoolIndex(own, spec).selected(len(own))
-        parts.append(_pools([Chunk(len(own), len(own), pool)], user, number, int(offsets[user])))
+        joins = len(chunks) == 1 and len(chunks[0].pool) < spec.pool
+        pool = chunks[0].pool if joins else PoolIndex(own, spec).selected(len(own))
+        parts.append(_pools([Chunk(len(own), len(own), pool)], user, int(not joins), int(offsets[user])))
     return build_rows(events, _concat(parts), block.user_ids, spec)
+
+
+def has_room(length: NDArray[np.int64], targets: NDArray[np.int64], spec: SequenceSpec) -> NDArray[np.bool_]:
+    """Whether chunks of so many events and targets (R,) may take the event that follows as a target."""
+    room: NDArray[np.bool_] = (length < spec.pool) & (targets < spec.targets)
+    return room
 
 
 def _check_continues(block: EventBlock, state: OpenUser | None) -> None:

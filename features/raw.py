@@ -73,8 +73,8 @@ def _with_ids(events: pa.RecordBatch) -> pa.RecordBatch:
     tied[order] = ~begins | ~np.append(begins[1:], True)
     ids = np.full(events.num_rows, "", dtype=object)
     names = ("user_id", "item_id", "event_type", "ts_us")
-    columns = (events.column(name).filter(pa.array(tied)).to_pylist() for name in names)
-    ids[tied] = [derive_event_id(*parts) for parts in zip(*columns, strict=True)]
+    parts = (events.column(name).filter(pa.array(tied)).to_pylist() for name in names)
+    ids[tied] = [derive_event_id(*part) for part in zip(*parts, strict=True)]
     at = events.schema.get_field_index("event_id")
     columns = [*events.columns[:at], pa.array(ids, pa.string()), *events.columns[at + 1 :]]
     return pa.record_batch(columns, schema=events.schema)

@@ -14,6 +14,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from features.chunks import has_room
 from features.codes import NO_POSITION
 from features.spec import SequenceSpec
 from training.errors import DataError
@@ -108,11 +109,14 @@ def user_numbers(ids: pa.ChunkedArray) -> NDArray[np.int64]:
 
 
 def at_end(block: Block, spec: SequenceSpec) -> Block:
-    """The block for whoever asks at the rows' ends: without targets, and of rows that are not their user's
-    first chunk only what the strands at the end hold, as the first target of a chunk finds it.
+    """The block without targets, for whoever asks at the rows' ends: what the event that follows would see.
+
+    A user's first chunk is whole as long as that event would join it. Other rows hold what the strands at
+    their end hold, as the first target of a chunk finds it; so does ``features.chunks.ending_rows``.
     """
     none = np.full_like(block.target_pos, NO_POSITION)
-    later = np.flatnonzero(block.chunk > 0)
+    joins = has_room(block.length, (block.target_pos >= 0).sum(axis=1), spec)
+    later = np.flatnonzero((block.chunk > 0) | ~joins)
     end = np.full(len(later), block.bucket - 1)
     return _keep_seen(replace(block, target_pos=none, read_pos=none), later, end, spec)
 

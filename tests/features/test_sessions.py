@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from features.block import EventBlock
 from features.durations import parse_duration
-from features.sessions import SessionRule, session_ids, sessionize, user_sessions
+from features.sessions import SessionRule, opens_session, session_ids, sessionize, user_sessions
 from tests.oracles.sessions import session_ordinals
 from tests.strategies import GAP_RULE, GAP_US, MAX_US, RULES, Row, cut, cut_points, encoded, event_rows
 
@@ -331,3 +331,26 @@ def test_cut_sessions_keep_both_limits(rows: list[Row]) -> None:
         for times in np.split(block.ts, block.session_starts()[1:]):
             assert times[-1] - times[0] <= MAX_US
             assert (np.diff(times) <= GAP_US).all()
+
+
+@given(st.lists(st.integers(0, 3 * GAP_US), min_size=1, max_size=12), st.integers(0, 3 * GAP_US))
+def test_the_next_event_opens_a_session_where_the_fold_would_cut(gaps: list[int], wait: int) -> None:
+    ts = np.cumsum(gaps).astype(np.int64)
+    at = int(ts[-1]) + wait
+    for rule in (GAP_RULE, SessionRule("every_n", every_n=3)):
+        session = user_sessions(ts, rule)
+        start = ts[np.flatnonzero(session == session[-1])[0]]
+        opens = opens_session(rule, at, ts[-1:], np.array([start]), np.array([len(ts)]))
+        assert opens.tolist() == [user_sessions(np.append(ts, at), rule)[-1] > session[-1]]
+
+
+def test_where_the_source_cuts_a_gap_opens_the_next_session() -> None:
+    rule = SessionRule("source_key")
+    one, day = np.array([1]), np.array([0])
+    waits = (30 * MINUTE, 30 * MINUTE + 1)
+    assert [bool(opens_session(rule, wait, day, day - 10**12, one)[0]) for wait in waits] == [False, True]
+
+
+def test_a_rule_is_read_from_texts() -> None:
+    assert SessionRule.parse("gap", "30min", "24h", None) == RULE
+    assert SessionRule.parse("every_n", "1h", "2h", 5) == SessionRule("every_n", 60 * MINUTE, 120 * MINUTE, 5)

@@ -24,6 +24,7 @@ SHOWN: Final = 60
 """Characters of a value that an error shows."""
 
 _NUMBER: Final = r"^[+-]?\d+(\.\d*)?([eE][+-]?\d{1,3})?$"
+_ZONE: Final = r"[T ].*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
 _LAST_INT64: Final = 2**63 - 1
 _NO_TIME: Final = -1
 _LAST_US: Final = pd.Timestamp.max.value // 1_000
@@ -98,7 +99,7 @@ def _text(value: Any, name: str, row: int) -> str | None:
         return None
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(value)
-    if isinstance(value, float | np.floating) and value == np.floor(value) and abs(value) < EXACT_FLOAT:
+    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(value) < EXACT_FLOAT:
         return str(int(value))
     raise RequestError(
         f"row {row}: {name} is {shown(value)} ({type(value).__name__}); give text or a whole number"
@@ -136,9 +137,12 @@ def _kind(value: Any) -> str:
 
 def _of_texts(column: Column, unit: str) -> Micros:
     text = column.astype(object).str.strip(" ")
-    iso = text.str.match(ISO_DAY)
-    times = pd.to_datetime(text.where(iso), utc=True, format="ISO8601", errors="coerce")
-    found = _of_datetimes(times, unit)
+    iso, zoned = text.str.match(ISO_DAY), text.str.contains(_ZONE)
+    found = np.full(len(text), _NO_TIME)
+    for own in (iso & zoned, iso & ~zoned):  # apart: pandas gives a time without zone that of the one before
+        if own.any():
+            times = pd.to_datetime(text[own], utc=True, format="ISO8601", errors="coerce")
+            found[own] = _of_datetimes(times, unit)
     if unit != "iso" and not iso.all():
         numbers = pd.to_numeric(text.where(text.str.match(_NUMBER)), errors="coerce")
         found = np.where(iso, found, _of_numbers(numbers, unit))
@@ -160,8 +164,8 @@ def _of_numbers(column: Column, unit: str) -> Micros:
 
 
 def _of_datetimes(column: Column, unit: str) -> Micros:
-    times = pd.DatetimeIndex(pd.to_datetime(column, utc=True, errors="coerce"))
-    return np.asarray(times.as_unit("us").view(np.int64))
+    times = pd.DatetimeIndex(pd.to_datetime(column, utc=True, errors="coerce")).tz_localize(None)
+    return times.as_unit("us").to_numpy().astype(np.int64)
 
 
 def _no_time(row: int, value: Any, name: str, unit: str) -> RequestError:

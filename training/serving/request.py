@@ -113,7 +113,18 @@ def _columns(frame: pd.DataFrame) -> pd.DataFrame:
         raise RequestError(f"column {missing[0]} is missing; a row is an event with {_names()}")
     if frame.empty:
         raise RequestError("the request holds no row; name a user by a row without item_id and ts at least")
-    return frame.reset_index(drop=True)
+    return _unpacked(frame.reset_index(drop=True))
+
+
+def _unpacked(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame; MLflow packs ``inputs`` whose columns are all text into one row of lists."""
+    cells = frame.iloc[0].to_dict()
+    if len(frame) > 1 or not all(isinstance(cell, list | np.ndarray) for cell in cells.values()):
+        return frame
+    sizes = {name: len(cell) for name, cell in cells.items()}
+    if len(set(sizes.values())) > 1:
+        raise RequestError(f"the columns differ in length ({sizes}); give one value for each row")
+    return _columns(pd.DataFrame(cells, dtype=object))
 
 
 def _names() -> str:

@@ -17,9 +17,9 @@ from training.errors import RequestError
 from training.fit.config import Config
 from training.fit.models import is_click
 from training.serving.answers import Answer, Ranking, answers, frame_of, of_candidates, top_items
-from training.serving.history import Counts, histories
+from training.serving.history import Counts, Histories, histories
 from training.serving.questions import Asking, Questions
-from training.serving.request import from_records, read_request, read_unit
+from training.serving.request import Asked, from_records, read_request, read_unit
 from training.serving.scoring import Scored, candidate_scores, scored
 from training.serving.source import Names, SourceRules, codes_of
 from training.vocabulary import TrainVocabulary
@@ -63,15 +63,7 @@ class Served:
         A user without history gets what the model says to a newcomer. RequestError where the request is at
         fault.
         """
-        frame = from_records(events) if isinstance(events, list) else events
-        asked = read_request(
-            frame,
-            top_k=top_k,
-            as_of=datetime.now(UTC) if as_of is None else as_of,
-            unit=read_unit(ts_unit, self.source.ts_unit),
-            keyed=self.source.sessions.kind == "source_key",
-        )
-        found = histories(asked, self.source, self.names, self.themes)
+        asked, found = self.read(events, top_k=top_k, as_of=as_of, ts_unit=ts_unit)
         return self._frame(
             found.rows,
             asked.user_ids,
@@ -80,6 +72,24 @@ class Served:
             candidates=asked.candidates,
             counts=found.counts,
         )
+
+    def read(
+        self,
+        events: pd.DataFrame | list[dict[str, Any]],
+        *,
+        top_k: int = 10,
+        as_of: datetime | str | float | None = None,
+        ts_unit: str = "",
+    ) -> tuple[Asked, Histories]:
+        """What ``recommend`` makes of its request: who asks, and rows of ``gold/user_sequences``."""
+        asked = read_request(
+            from_records(events) if isinstance(events, list) else events,
+            top_k=top_k,
+            as_of=datetime.now(UTC) if as_of is None else as_of,
+            unit=read_unit(ts_unit, self.source.ts_unit),
+            keyed=self.source.sessions.kind == "source_key",
+        )
+        return asked, histories(asked, self.source, self.names, self.themes)
 
     def recommend_rows(self, rows: pa.Table, *, as_of: datetime, top_k: int = 10) -> pd.DataFrame:
         """The same for rows of ``gold/user_sequences``, each user's last one (``ROW_COLUMNS`` suffice).
