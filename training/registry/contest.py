@@ -16,7 +16,7 @@ from training.evaluate.run import Summary, evaluate
 from training.evaluate.run_candidates import score_candidates
 from training.evaluate.sessions import SessionFacts
 from training.fit.config import Config
-from training.fit.data import session_facts, window_rule
+from training.fit.data import session_facts
 from training.fit.lineage import instant
 from training.fit.measure import negatives_for
 from training.fit.models import is_click
@@ -30,6 +30,7 @@ from training.source import RowSource
 from training.splits import Split
 from training.table import SequenceTable, open_published
 from training.vocabulary import TrainVocabulary
+from training.windows import window_rule
 
 TARGETS: Final = 20_000
 """Targets to compare on, where nothing else is said: whole users."""

@@ -7,8 +7,9 @@ from typing import Final
 import mlflow
 from mlflow.models.model import ModelInfo
 
-from training.serving.bundle import Served, load_bundle, write_bundle
+from training.serving.bundle import load_bundle, write_bundle
 from training.serving.logging import log_bundle
+from training.serving.served import Served
 
 _BUNDLE: Final = "artifacts/bundle"
 """Where the bundle lies inside a logged model."""
