@@ -136,16 +136,23 @@ def _kind(value: Any) -> str:
 
 
 def _of_texts(column: Column, unit: str) -> Micros:
-    text = column.astype(object).str.strip(" ")
-    iso, zoned = text.str.match(ISO_DAY), text.str.contains(_ZONE)
-    found = np.full(len(text), _NO_TIME)
+    given = column.to_numpy(dtype=object)
+    try:
+        encoded = pa.array(given, pa.string())
+    except UnicodeEncodeError:  # half characters: no time, as the placeholder that takes their place
+        encoded = pa.array([value.encode(errors="replace").decode() for value in given], pa.string())
+    text = pc.utf8_trim(encoded, " ")
+    iso, zoned, number = (
+        pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False)
+        for pattern in (ISO_DAY, _ZONE, _NUMBER)
+    )
+    found, values = np.full(len(text), _NO_TIME), text.to_numpy(zero_copy_only=False)
     for own in (iso & zoned, iso & ~zoned):  # apart: pandas gives a time without zone that of the one before
         if own.any():
-            times = pd.to_datetime(text[own], utc=True, format="ISO8601", errors="coerce")
-            found[own] = _of_datetimes(times, unit)
-    if unit != "iso" and not iso.all():
-        numbers = pd.to_numeric(text.where(text.str.match(_NUMBER)), errors="coerce")
-        found = np.where(iso, found, _of_numbers(numbers, unit))
+            times = pd.to_datetime(values[own], utc=True, format="ISO8601", errors="coerce")
+            found[own] = _of_datetimes(pd.Series(times), unit)
+    if unit != "iso" and number.any():
+        found[number] = _of_numbers(pd.to_numeric(pd.Series(values[number]), errors="coerce"), unit)
     return found
 
 

@@ -18,6 +18,7 @@ from features.codes import FIRST_INDEX, NO_POSITION, PADDING
 from features.instants import UNIT_US
 from features.sessions import opens_session
 from training.batch import Rows, Samples, gap_code
+from training.errors import DataError
 from training.gold import COLUMNS, EVENTS, Block, at_end, to_whole_block, user_numbers
 from training.rows import GAP_OF_NOTHING, concat, window_events
 from training.serving.source import SourceRules
@@ -59,7 +60,12 @@ class Asking:
         history.
         """
         place = {user: at for at, user in enumerate(user_ids)}
-        user = np.fromiter((place.pop(name) for name in rows.column("user_id").to_pylist()), np.int64)
+        names = rows.column("user_id").to_pylist()
+        if len(set(names)) < len(names):
+            raise DataError(
+                f"{len(names):,} rows of {len(set(names)):,} users; give each user's last row alone"
+            )
+        user = np.array([place.pop(name) for name in names], np.int64)
         if place:
             yield from self._empty(list(place.values()), [*place], as_of)
         buckets = rows.column("length_bucket").to_numpy()

@@ -82,8 +82,10 @@ class Names:
 
 def codes_of(ids: pa.Array, names: dict[str, int]) -> NDArray[np.int32]:
     """The index of each id, 1 for null and for ids without one; (N,)."""
-    found = (names.get(name, UNKNOWN) for name in ids.to_pylist())
-    return np.fromiter(found, np.int32, len(ids))
+    distinct = ids.dictionary_encode(null_encoding="encode")
+    code = [names.get(name, UNKNOWN) for name in distinct.dictionary.to_pylist()]
+    found: NDArray[np.int32] = np.array(code, np.int32)[distinct.indices.to_numpy()]
+    return found
 
 
 def mode_codes(types: pa.Array, rules: SourceRules) -> NDArray[np.int32]:

@@ -102,6 +102,7 @@ def test_fractions_of_a_second_are_kept_to_the_microsecond() -> None:
         ([True], "s", "row 0: ts is True"),
         (["1e400"], "s", "row 0: ts is '1e400'"),
         (["2017-12-03", "12:00"], "iso", "row 1: ts is '12:00'"),
+        (["2017-12-03", "\ud800"], "iso", r"row 1: ts is '\\ud800'"),
         (["2017-13-45"], "iso", "row 0: ts is '2017-13-45'"),
         (["9999-01-01"], "iso", "row 0: ts is '9999-01-01'"),
         ([datetime(1969, 12, 31)], "iso", "row 0: ts is Timestamp"),
