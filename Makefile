@@ -9,8 +9,10 @@ TRAIN := $(VENV)/.seqloom-train
 AIRFLOW := .venv-airflow/.seqloom-ready
 EVENTS ?= 100000
 DEMO ?= demo
+MODEL ?= models:/next-item@champion
+OUT ?= runs/rebuilt
 
-.PHONY: help setup setup-train airflow airflow-demo demo test test-long lint format types status zip clean
+.PHONY: help setup setup-train airflow airflow-demo demo rebuild test test-long lint format types status zip clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -38,6 +40,9 @@ airflow-demo: setup-train airflow  ## Airflow on the demo's events, for you to l
 
 demo: setup  ## the main job, end to end, on generated events with known truth (EVENTS=100000)
 	@. $(BIN)/activate && EVENTS=$(EVENTS) DEMO=$(DEMO) bash .ci/demo
+
+rebuild: setup-train  ## a registered model again from its lineage, and what differs (MODEL=models:/NAME@champion OUT=DIR)
+	@. $(BIN)/activate && python -m training.registry rebuild --model "$(MODEL)" --out "$(OUT)"
 
 test: setup-train airflow  ## linters, types, import contracts and every test but the long ones
 	@. $(BIN)/activate && ruff check . && ruff format --check . && mypy && lint-imports --no-cache

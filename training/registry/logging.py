@@ -26,6 +26,7 @@ RUN: Final = "run"
 
 CARD: Final = "card.md"
 KEY_TAG: Final = "seqloom.run"
+NAME_TAG: Final = "seqloom.name"
 WEIGHTS_TAG: Final = "seqloom.weights_sha256"
 _FILES: Final = ("config.toml", "run.json", "summary.json", "test.json", "metrics.jsonl")
 _METRICS_AT_ONCE, _PARAMS_AT_ONCE = 1000, 100  # MLflow's own limits
@@ -53,7 +54,7 @@ def lineage_tags(run: FinishedRun) -> dict[str, str]:
 
 def log_run(tracking: Tracking, run: FinishedRun, name: str, rivals: Sequence[Tested]) -> Run:
     """Log everything of a finished run and its model; the MLflow run fails with whatever fails in here."""
-    tags = lineage_tags(run)
+    tags = lineage_tags(run) | {NAME_TAG: name}
     if run.commit is not None:
         tags[MLFLOW_GIT_COMMIT] = run.commit
     with mlflow.start_run(experiment_id=tracking.experiment, run_name=run.name, tags=tags) as active:

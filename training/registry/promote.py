@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from mlflow.entities.model_registry import ModelVersion
@@ -52,7 +51,7 @@ class Asked:
     targets: int = TARGETS  # at most, whole users
     metric: str | None = None  # default: what the challenger's weights were chosen by
     guarded: tuple[str, ...] = GUARDED
-    tolerance: float = 0.02
+    tolerance: float = Rule.tolerance
 
 
 def promote(tracking: Tracking, asked: Asked) -> tuple[dict[str, Any], bool]:
@@ -164,7 +163,7 @@ def _name_of(decision: Decision) -> str:
     parts = [decision.name, f"v{decision.version}"]
     parts += [f"publication-{decision.window.publication}"] if decision.window else ["first"]
     parts += [f"against-v{decision.champion}"] if decision.champion is not None else []
-    return str(Path("-".join(parts).replace(" ", "_")))
+    return "-".join(parts).replace(" ", "_")
 
 
 def _crown(tracking: Tracking, version: ModelVersion, held: int | None) -> None:

@@ -11,7 +11,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from training.registry.card import Tested
 from training.registry.finished import FinishedRun, read_finished
-from training.registry.logging import CARD, KEY_TAG, lineage_tags, log_run
+from training.registry.logging import CARD, KEY_TAG, NAME_TAG, lineage_tags, log_run
 from training.registry.restore import artifact_text, control_tested, registered_run, uri
 from training.registry.say import say
 from training.registry.tracking import Tracking
@@ -31,7 +31,9 @@ def register(
     new = version is None
     if version is None:
         say(f"logging {run.folder.root} …")
-        logged = _logged(tracking, run) or log_run(tracking, run, name, _rivals(tracking, name, controls))
+        logged = _logged(tracking, run, name) or log_run(
+            tracking, run, name, _rivals(tracking, name, controls)
+        )
         version = _create(tracking, run, name, logged)
     say(f"{uri(version)}: " + ("registered" if new else "was registered before; nothing is logged again"))
     return {
@@ -51,9 +53,9 @@ def _registered(tracking: Tracking, run: FinishedRun, name: str) -> ModelVersion
     return min(found, key=lambda version: int(version.version)) if found else None
 
 
-def _logged(tracking: Tracking, run: FinishedRun) -> Run | None:
-    """The MLflow run that this run was logged to whole, under whatever name."""
-    asked = f"tags.`{KEY_TAG}`='{run.key}' and attributes.status='FINISHED'"
+def _logged(tracking: Tracking, run: FinishedRun, name: str) -> Run | None:
+    """The MLflow run that this run was logged to whole, though it has no version."""
+    asked = f"tags.`{KEY_TAG}`='{run.key}' and tags.`{NAME_TAG}`='{name}' and attributes.status='FINISHED'"
     found = tracking.client.search_runs([tracking.experiment], asked, max_results=1)
     return found[0] if found else None
 

@@ -73,7 +73,7 @@ def find(
         return held[-1]
     for one in held:
         if int(one.version) == version:
-            return with_aliases(client, one)
+            return one
     numbers = ", ".join(str(one.version) for one in held)
     raise ConfigError(f"{name} has no version {version}; it has {numbers}")
 
@@ -107,11 +107,6 @@ def cut(text: str) -> str:
     'xxxxxxxx …'
     """
     return text if len(text) <= TAG_CHARACTERS else text[: TAG_CHARACTERS - 2] + " …"
-
-
-def with_aliases(client: MlflowClient, version: ModelVersion) -> ModelVersion:
-    """The version as the registry tells it alone: a search leaves its aliases out."""
-    return client.get_model_version(version.name, str(version.version))
 
 
 def _absent(error: MlflowException) -> bool:

@@ -124,8 +124,19 @@ def test_a_run_is_registered_once(tracking: Tracking, logged: Run, run: Path, tm
     again = register(tracking, tmp_path / "moved", "next")
     assert (again["version"], again["new"], again["run_id"]) == (1, False, logged.info.run_id)
     other = register(tracking, run, "other-name")
-    assert (other["version"], other["new"], other["run_id"]) == (1, True, logged.info.run_id)
-    assert len(tracking.client.search_runs([tracking.experiment])) == 1
+    assert (other["version"], other["new"]) == (1, True) and other["run_id"] != logged.info.run_id
+    assert len(tracking.client.search_runs([tracking.experiment])) == 2
+
+
+def test_a_run_that_was_logged_whole_only_gets_its_version(
+    tracking: Tracking, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "create_model_version", _full_disk)
+        with pytest.raises(OSError, match="full"):
+            register(tracking, run, "next")
+    (logged,) = tracking.client.search_runs([tracking.experiment])
+    assert register(tracking, run, "next")["run_id"] == logged.info.run_id
 
 
 def test_another_seed_is_another_version(tracking: Tracking, logged: Run, fit: Fit) -> None:
@@ -146,7 +157,7 @@ def test_what_was_logged_in_part_is_logged_anew(
     assert ended.pop(summary["run_id"]) == "FINISHED" and list(ended.values()) == ["FAILED"]
 
 
-def _full_disk(*_: object) -> None:
+def _full_disk(*_: object, **__: object) -> None:
     raise OSError("the disk is full")
 
 

@@ -17,7 +17,7 @@ from training.evaluate.candidates import Negatives
 from training.evaluate.run import evaluate
 from training.evaluate.run_candidates import score_candidates
 from training.evaluate.sessions import SessionFacts
-from training.fit.data import session_facts, window_rule
+from training.fit.data import session_facts
 from training.fit.fitted import Fitted, load_fitted
 from training.model import as_model
 from training.published import latest
@@ -26,6 +26,7 @@ from training.source import RowSource
 from training.splits import Split
 from training.table import SequenceTable, open_published
 from training.vocabulary import TrainVocabulary
+from training.windows import window_rule
 
 SPLIT = Split("test", 90, 200)
 MOS = "name = 'mos'\ndim = 8\nlayers = 1\nheads = 1"
