@@ -15,7 +15,7 @@ OUT ?= runs/rebuilt
 .PHONY: help setup setup-train airflow airflow-demo demo rebuild test test-long lint format types status zip clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## .venv with the exact pins and Delta's jars
 
