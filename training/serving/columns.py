@@ -99,7 +99,11 @@ def _text(value: Any, name: str, row: int) -> str | None:
         return None
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(value)
-    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(value) < EXACT_FLOAT:
+    if (
+        isinstance(value, float | np.floating)
+        and float(value).is_integer()
+        and abs(float(value)) < EXACT_FLOAT
+    ):
         return str(int(value))
     raise RequestError(
         f"row {row}: {name} is {shown(value)} ({type(value).__name__}); give text or a whole number"
