@@ -65,6 +65,8 @@ def micros(column: Column, name: str, unit: str) -> tuple[Micros, NDArray[np.boo
         kind = np.where(column.isna(), "none", "time")
     elif pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         kind = np.where(column.isna(), "none", "number")
+    elif pd.api.types.infer_dtype(column, skipna=False) == "string":
+        kind = np.full(len(column), "text")
     else:
         kind = np.array([_kind(value) for value in column.to_numpy(dtype=object)])
     found = np.full(len(column), _NO_TIME)
