@@ -124,6 +124,10 @@ class Asking:
         start = block.events["ts"][np.arange(len(block)), first] * UNIT_US["s"]
         last = rows.column("last_ts")
         last_us = last.cast(pa.timestamp("us", tz=last.type.tz)).cast(pa.int64()).to_numpy()
+        if (last_us >= as_of).any():
+            raise DataError(
+                f"{(last_us >= as_of).sum():,} rows hold events at or after as_of; ask as of a later time"
+            )
         ordinals = rows.column("events__ordinal").combine_chunks().flatten().to_numpy()
         events = ordinals.reshape(len(block), -1)[:, -1].astype(np.int64)
         return opens_session(self.source.sessions, as_of, last_us, start, events)

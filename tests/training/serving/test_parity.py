@@ -183,6 +183,13 @@ def test_a_long_history_keeps_what_the_strands_at_its_end_hold(
     assert len(long) >= 4
 
 
+def test_rows_of_the_future_are_refused(served: Callable[[str], Served], warehouse: Path) -> None:
+    with pytest.raises(DataError, match="1 rows hold events at or after as_of"):
+        served("mos").recommend_rows(
+            last_rows(warehouse), as_of=latest(str(warehouse)).as_of - timedelta(seconds=1)
+        )
+
+
 def test_one_row_a_user(served: Callable[[str], Served], warehouse: Path) -> None:
     with pytest.raises(DataError, match="give each user's last row alone"):
         served("mos").recommend_rows(
