@@ -66,5 +66,6 @@ def _missing(files: Sequence[str]) -> list[str]:
 def _gone(path: str, version: int, reason: str) -> DataError:
     return DataError(
         f"{path} version {version}, which the model was fitted on, is gone ({reason}); it cannot be rebuilt. "
-        "VACUUM, log clean-up or the erasure of a user removes old versions: train on a present one instead"
+        "VACUUM, log clean-up or the erasure of a user removes old versions: train on a present one instead, "
+        "or name the warehouse with --warehouse if it has moved"
     )
