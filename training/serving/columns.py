@@ -41,7 +41,7 @@ def texts(column: Column, name: str) -> pa.StringArray:
     """
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind == "integer" and pd.api.types.is_integer_dtype(column.dtype):
-        return pa.array(column.to_numpy(dtype=np.int64)).cast(pa.string())
+        return pa.array(column).cast(pa.string())
     values = column.to_numpy(dtype=object)
     if kind not in ("string", "empty"):
         values = np.array([_text(value, name, row) for row, value in enumerate(values)], dtype=object)

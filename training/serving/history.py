@@ -68,25 +68,13 @@ def _rows(encoded: pa.RecordBatch, rules: SourceRules, themes: Themes) -> Iterat
 def _typed(events: pa.RecordBatch, rules: SourceRules) -> tuple[pa.RecordBatch, NDArray[np.int32]]:
     """The events as ``RAW_EVENTS`` and their modes, 0 where the batch job refuses the type."""
     own = rules.untyped_mode
-    if rules.typed:
-        given = events.column("event_type")
-        types = pc.fill_null(given, own)
-        mode = np.where(
-            given.is_valid().to_numpy(zero_copy_only=False), mode_codes(types, rules), MODE_CODES[own]
-        ).astype(np.int32)
-    else:
-        types = pa.array([own] * events.num_rows, pa.string())
-        mode = np.full(events.num_rows, MODE_CODES[own], np.int32)
-    sequence = events.column("sequence").cast(pa.int64())
-    columns = {
-        name: events.column(name) for name in ("user_id", "item_id", "category_id", "session_key", "event_id")
-    }
-    columns |= {
-        "event_type": types,
-        "mode": pa.array(mode),
-        "ts_us": events.column("ts"),
-        "sequence": sequence,
-    }
+    typed = events.column("event_type") if rules.typed else pa.nulls(events.num_rows, pa.string())
+    types = pc.fill_null(typed, own)
+    there = typed.is_valid().to_numpy(zero_copy_only=False)
+    mode = np.where(there, mode_codes(types, rules), MODE_CODES[own]).astype(np.int32)
+    same = ("user_id", "item_id", "category_id", "sequence", "session_key", "event_id")
+    columns = {name: events.column(name) for name in same}
+    columns |= {"event_type": types, "mode": pa.array(mode), "ts_us": events.column("ts")}
     return pa.record_batch([columns[name] for name in RAW_EVENTS.names], schema=RAW_EVENTS), mode
 
 

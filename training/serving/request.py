@@ -54,34 +54,16 @@ def read_request(
     """
     frame = _columns(frame)
     most, instant = _top_k(top_k), _as_of(as_of, unit)
-    columns: dict[str, pa.Array] = {name: _texts(frame, name) for name in COLUMNS if name != "ts"}
-    if "sequence" in frame:
-        columns["sequence"] = integers(frame["sequence"], "sequence")
-    ts, timed = micros(frame["ts"], "ts", unit)
-    columns["ts"] = pa.array(ts)
-    _require(columns["user_id"].is_valid(), "user_id is missing or blank")
-    itemed = _mask(columns["item_id"].is_valid())
-    _require(itemed | ~timed, "ts is given without item_id; give both for an event, none to name a user")
-    _require(timed | ~itemed, "item_id is given without ts; give both for an event, none to name a user")
-    asking = _mask(columns["candidate_id"].is_valid())
-    _require(~(asking & timed), "is an event and asks for a candidate_id; give two rows")
-    given = _mask(columns["event_id"].is_valid())
-    if (given & timed).any():
-        _require(given | ~timed, "event_id is missing, though other events have one; give all or none")
-    if keyed:
-        _require(
-            _mask(columns["session_key"].is_valid()) | ~timed,
-            "session_key is missing: this model's source gives the sessions",
-        )
+    columns, timed = _typed(frame, unit)
+    _check(columns, timed, keyed)
     encoded = columns["user_id"].dictionary_encode()
     user, users = encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
     if len(users) > MAX_USERS:
         raise RequestError(f"{len(users):,} users in one request; ask for {MAX_USERS:,} at most at a time")
     candidates: dict[int, list[str]] = {}
-    for at in np.flatnonzero(asking).tolist():
+    for at in np.flatnonzero(_there(columns["candidate_id"])).tolist():
         candidates.setdefault(int(user[at]), []).append(columns["candidate_id"][at].as_py())
-    own = pa.array(timed)
-    events = pa.RecordBatch.from_pydict(columns).filter(own)
+    events = pa.RecordBatch.from_pydict(columns).filter(pa.array(timed))
     return Asked(users, events, user[timed], "category_id" in frame, candidates, instant, most)
 
 
@@ -135,14 +117,43 @@ def _texts(frame: pd.DataFrame, name: str) -> pa.StringArray:
     return texts(frame[name], name) if name in frame else pa.nulls(len(frame), pa.string())
 
 
-def _mask(values: pa.Array) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = values.to_numpy(zero_copy_only=False)
+def _typed(frame: pd.DataFrame, unit: Unit) -> tuple[dict[str, pa.Array], NDArray[np.bool_]]:
+    """Every column, absent ones null, and whether each row has a time: is an event."""
+    columns = {name: _texts(frame, name) for name in COLUMNS if name not in ("ts", "sequence")}
+    absent = "sequence" not in frame
+    columns["sequence"] = (
+        pa.nulls(len(frame), pa.int64()) if absent else integers(frame["sequence"], "sequence")
+    )
+    ts, timed = micros(frame["ts"], "ts", unit)
+    return columns | {"ts": pa.array(ts)}, timed
+
+
+def _check(columns: dict[str, pa.Array], timed: NDArray[np.bool_], keyed: bool) -> None:
+    """RequestError that names the first row which is neither an event nor a question."""
+    there = {name: _there(values) for name, values in columns.items()}
+    _require(there["user_id"], "user_id is missing or blank")
+    whole = "give both for an event, none to name a user"
+    _require(there["item_id"] | ~timed, f"ts is given without item_id; {whole}")
+    _require(timed | ~there["item_id"], f"item_id is given without ts; {whole}")
+    _require(~(there["candidate_id"] & timed), "is an event and asks for a candidate_id; give two rows")
+    if (there["event_id"] & timed).any():
+        _require(
+            there["event_id"] | ~timed, "event_id is missing, though other events have one; give all or none"
+        )
+    if keyed:
+        _require(
+            there["session_key"] | ~timed, "session_key is missing: this model's source gives the sessions"
+        )
+
+
+def _there(values: pa.Array) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = values.is_valid().to_numpy(zero_copy_only=False)
     return found
 
 
-def _require(holds: NDArray[np.bool_] | pa.Array, message: str) -> None:
+def _require(holds: NDArray[np.bool_], message: str) -> None:
     """RequestError that names the first row for which the condition does not hold."""
-    wrong = np.flatnonzero(~(holds if isinstance(holds, np.ndarray) else _mask(holds)))
+    wrong = np.flatnonzero(~holds)
     if len(wrong):
         more = f" (and {len(wrong) - 1:,} rows more)" if len(wrong) > 1 else ""
         raise RequestError(f"row {wrong[0]}: {message}{more}")

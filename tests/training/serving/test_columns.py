@@ -18,6 +18,8 @@ DAY = 1_512_288_000_000_000  # 2017-12-03T08:00:00Z
     [
         (["a", " b ", "", "  ", None], ["a", "b", None, None, None]),
         ([1, -2, 2**63 - 1], ["1", "-2", str(2**63 - 1)]),
+        ([2**63 + 1], [str(2**63 + 1)]),
+        (pd.array([1, None], "Int64"), ["1", None]),
         ([12345678901234567890123, 1], ["12345678901234567890123", "1"]),
         ([1.0, float("nan"), 2.0], ["1", None, "2"]),
         (["a", 1, 2.0, None], ["a", "1", "2", None]),
@@ -26,7 +28,7 @@ DAY = 1_512_288_000_000_000  # 2017-12-03T08:00:00Z
         (["ключ", "鍵 1"], ["ключ", "鍵 1"]),
     ],
 )
-def test_ids_are_text(given: list[Any], ids: list[str | None]) -> None:
+def test_ids_are_text(given: Any, ids: list[str | None]) -> None:
     assert texts(pd.Series(given), "item_id").to_pylist() == ids
 
 

@@ -75,6 +75,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "event and question": ([EVENT | {"candidate_id": "x"}], {}, "row 0: is an event and asks for"),
     "some event ids": ([EVENT | {"event_id": "e"}, EVENT], {}, "row 1: event_id is missing, though"),
     "sequence is text": ([EVENT | {"sequence": "first"}], {}, "row 0: sequence is 'first'; give a"),
+    "sequence is a fraction": ([EVENT | {"sequence": 1.5}], {}, "row 0: sequence is 1.5"),
     "columns of lists differ": (
         pd.DataFrame([{"user_id": ["a"], "item_id": ["x", "y"], "ts": ["t"]}]), {}, "differ in length"),
     "top_k 0": ([EVENT], {"top_k": 0}, "top_k = 0; give a whole number from 1 to 1,000"),
