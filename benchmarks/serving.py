@@ -8,9 +8,9 @@ in gold/user_sequences: tensors must be equal, scores within rtol 1e-5 (and 1e-6
 the same up to ties; just after the publication, and a day later. Exit status 1 where they are not.
 
 latency: the user with most events, the latest --events of them. In process, then by HTTP from `mlflow models
-serve` on loopback with the installed environment, asked by ApacheBench (`ab`, Debian's apache2-utils): p50 and
-p99 one request at a time, then requests a second with --concurrency at a time. CPU time is told as well, which
-other work on the machine does not change much.
+serve` on loopback with the installed environment, asked by ApacheBench (`ab`, of Debian's apache2-utils): p50
+and p99 one request at a time, then requests a second with --concurrency at a time. CPU time is told as well,
+which other work on the machine does not change much.
 """
 
 import argparse
@@ -261,9 +261,8 @@ def main() -> int:
             print("equal" if good else "NOT EQUAL")
             return 0 if good else 1
         request = long_history(published, given.events)
-        print(
-            f"{served.config.model.name}, {len(request):,} events of one user, {torch.get_num_threads()} threads"
-        )
+        name, threads = served.config.model.name, torch.get_num_threads()
+        print(f"{name}, {len(request):,} events of one user, {threads} threads")
         in_process(served, request, published.as_of, given.requests)
         latency(bundle, request, published.as_of, given)
     return 0

@@ -65,6 +65,8 @@ def micros(column: Column, name: str, unit: str) -> tuple[Micros, NDArray[np.boo
         kind = np.where(column.isna(), "none", "time")
     elif pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         kind = np.where(column.isna(), "none", "number")
+    elif pd.api.types.infer_dtype(column, skipna=False) == "string":
+        kind = np.full(len(column), "text")
     else:
         kind = np.array([_kind(value) for value in column.to_numpy(dtype=object)])
     found = np.full(len(column), _NO_TIME)
@@ -99,7 +101,11 @@ def _text(value: Any, name: str, row: int) -> str | None:
         return None
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(value)
-    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(value) < EXACT_FLOAT:
+    if (
+        isinstance(value, float | np.floating)
+        and float(value).is_integer()
+        and abs(float(value)) < EXACT_FLOAT
+    ):
         return str(int(value))
     raise RequestError(
         f"row {row}: {name} is {shown(value)} ({type(value).__name__}); give text or a whole number"

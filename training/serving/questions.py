@@ -6,7 +6,7 @@ less than the longest row that it was trained on, whose last place a target take
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -20,7 +20,7 @@ from features.sessions import opens_session
 from training.batch import Rows, Samples, gap_code
 from training.errors import DataError
 from training.gold import COLUMNS, EVENTS, Block, at_end, to_whole_block, user_numbers
-from training.rows import GAP_OF_NOTHING, concat, window_events
+from training.rows import GAP_OF_NOTHING, concat, take, window_events
 from training.serving.source import SourceRules
 from training.vocabulary import TrainVocabulary
 from training.windows import WindowRule, Windows
@@ -43,6 +43,18 @@ class Questions:
     samples: Samples  # N, without a target
     theme: Ints  # (N,) the pipeline's theme of the last session so far, 0 where there is none
     is_open: NDArray[np.bool_]  # (N,) the last session is not over
+
+    def take(self, which: Ints) -> "Questions":
+        """The questions asked for, in that order."""
+        index = torch.from_numpy(which)
+        samples = self.samples.map(lambda values: values[index])
+        return Questions(
+            self.user[which],
+            take(self.rows, index),
+            replace(samples, row=torch.arange(len(which))),
+            self.theme[which],
+            self.is_open[which],
+        )
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,10 @@ class Asking:
         start = block.events["ts"][np.arange(len(block)), first] * UNIT_US["s"]
         last = rows.column("last_ts")
         last_us = last.cast(pa.timestamp("us", tz=last.type.tz)).cast(pa.int64()).to_numpy()
+        if (last_us >= as_of).any():
+            raise DataError(
+                f"{(last_us >= as_of).sum():,} rows hold events at or after as_of; ask as of a later time"
+            )
         ordinals = rows.column("events__ordinal").combine_chunks().flatten().to_numpy()
         events = ordinals.reshape(len(block), -1)[:, -1].astype(np.int64)
         return opens_session(self.source.sessions, as_of, last_us, start, events)
@@ -179,16 +195,10 @@ def _joined(parts: list[Questions]) -> Questions:
 
 
 def _pieces(asked: Questions, size: int) -> Iterator[Questions]:
-    for start in range(0, len(asked.user), size):
-        own = slice(start, start + size)
-        samples = asked.samples.map(lambda values, own=own: values[own])  # type: ignore[misc]
-        yield Questions(
-            asked.user[own],
-            asked.rows.map(lambda values, own=own: values[own]),  # type: ignore[misc]
-            _samples(samples.end, samples.query_ts, samples.query_gap, samples.new_session),
-            asked.theme[own],
-            asked.is_open[own],
-        )
+    """The questions in the users' order, ``size`` at a time: who asks decides what is computed together."""
+    order = np.argsort(asked.user)
+    for start in range(0, len(order), size):
+        yield asked.take(order[start : start + size])
 
 
 def theme_of(asked: Questions) -> list[int | None]:

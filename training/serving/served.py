@@ -1,6 +1,6 @@
 """A fitted model that answers for raw events, or for rows of ``gold/user_sequences``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -94,7 +94,8 @@ class Served:
     def recommend_rows(self, rows: pa.Table, *, as_of: datetime, top_k: int = 10) -> pd.DataFrame:
         """The same for rows of ``gold/user_sequences``, each user's last one (``ROW_COLUMNS`` suffice).
 
-        They answer as their users' raw events would, as far as these are in the table.
+        They answer as their users' raw events would, as far as these are in the table. DataError where a
+        user has several, or an event at or after ``as_of``.
         """
         users = rows.column("user_id").to_pylist()
         instant = (as_of - EPOCH) // timedelta(microseconds=1)
@@ -112,25 +113,24 @@ class Served:
     ) -> pd.DataFrame:
         found: list[Answer] = [{} for _ in user_ids]
         for asked in self.asking.questions(rows, user_ids, as_of):
-            for user, answer in zip(
-                asked.user.tolist(), self._answers(asked, candidates, top_k), strict=True
-            ):
+            answered = self._answers(asked, candidates, top_k)
+            for user, answer in zip(asked.user.tolist(), answered, strict=True):
                 events = {reason: int(number[user]) for reason, number in counts.items()}
                 found[user] = answer | {"user_id": user_ids[user], "events": events | answer["events"]}
         return frame_of(found)
 
-    def _answers(self, asked: Questions, candidates: Candidates, top_k: int) -> Iterator[Answer]:
-        with torch.inference_mode():
-            named = [candidates.get(user, ()) for user in asked.user.tolist()]
-            if is_click(self.config.model):
-                ranked, told = self._ranked(asked, named)
-            else:
-                told = scored(self.model, asked.rows, asked.samples)
-                ranked = [
-                    self._candidates(scores, ids) if ids else top_items(scores, top_k, self.vocabulary)
-                    for scores, ids in zip(told.scores, named, strict=True)
-                ]
-            yield from answers(asked, told, ranked, self.vocabulary)
+    @torch.inference_mode()
+    def _answers(self, asked: Questions, candidates: Candidates, top_k: int) -> list[Answer]:
+        named = [candidates.get(user, ()) for user in asked.user.tolist()]
+        if is_click(self.config.model):
+            ranked, told = self._ranked(asked, named)
+        else:
+            told = scored(self.model, asked.rows, asked.samples)
+            ranked = [
+                self._candidates(scores, ids) if ids else top_items(scores, top_k, self.vocabulary)
+                for scores, ids in zip(told.scores, named, strict=True)
+            ]
+        return answers(asked, told, ranked, self.vocabulary)
 
     def _candidates(self, scores: torch.Tensor, ids: Sequence[str]) -> Ranking:
         codes = self._codes(ids)
