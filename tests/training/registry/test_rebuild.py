@@ -30,6 +30,7 @@ def _in_this_process(*more: str) -> Any:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("three")
 def test_a_process_of_its_own_gives_the_same_bits(command: Command, tmp_path: Path) -> None:
     words = ("rebuild", "--name", "next", "--version", 3, "--out", tmp_path / "again")
