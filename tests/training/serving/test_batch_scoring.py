@@ -1,6 +1,6 @@
 """jobs/score_users.py: a registered model over the published sequences, against the model at hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from pathlib import Path
 
@@ -22,20 +22,21 @@ TABLE = "scores/users"
 
 
 @pytest.fixture(scope="module")
-def tracking(bundle_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> str:
+def tracking(bundle_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A registry that holds ``mos`` as version 1, the champion, and ``popularity`` as version 2."""
-    folder = tmp_path_factory.mktemp("registry")
+    folder, before = tmp_path_factory.mktemp("registry"), mlflow.get_tracking_uri()
     uri = f"sqlite:///{folder}/mlflow.db"
     mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment(experiment_id=mlflow.create_experiment("scoring", (folder / "artifacts").as_uri()))
+    experiment = mlflow.create_experiment("scoring", artifact_location=(folder / "artifacts").as_uri())
     client = mlflow.MlflowClient()
     client.create_registered_model("next")
     for name in ("mos", "popularity"):
-        with mlflow.start_run() as run:
+        with mlflow.start_run(experiment_id=experiment) as run:
             info = log_bundle(bundle_of(name))
         client.create_model_version("next", info.model_uri, run.info.run_id)
     client.set_registered_model_alias("next", "champion", "1")
-    return uri
+    yield uri
+    mlflow.set_tracking_uri(before)
 
 
 def test_a_day_holds_what_the_model_answers_and_stays_until_something_changes(
