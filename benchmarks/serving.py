@@ -45,7 +45,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from training.fit.run_folder import RunFolder
 from training.gold import user_numbers
 from training.model import as_model
-from training.published import SEQUENCES, Publication, publications
+from training.published import SEQUENCES, Publication, publication_numbered
 from training.rows import take
 from training.serving.bundle import load_bundle, write_bundle
 from training.serving.logging import log_bundle
@@ -63,8 +63,7 @@ Asked = dict[int, tuple[Questions, int]]
 def publication_of(run: Path) -> Publication:
     traced = (RunFolder(run).read("run.json") or {})["table"]
     root = traced["path"].removesuffix("/" + SEQUENCES)
-    (found,) = (one for one in publications(root) if one.number == traced["publication"])
-    return found
+    return publication_numbered(root, traced["publication"])
 
 
 def last_rows(published: Publication, users: int) -> pa.Table:

@@ -97,6 +97,12 @@ def latest(root: str) -> Publication:
     return publications(root)[-1]
 
 
+def publication_numbered(root: str, number: int) -> Publication:
+    """The publication of the warehouse at ``root`` with this number."""
+    (found,) = (one for one in publications(root) if one.number == number)
+    return found
+
+
 def publication_of(path: str, version: int) -> Publication | None:
     """The newest publication that names this version of the sequence table at ``path``, if any.
 

@@ -6,11 +6,9 @@ present: the next daily run brings them. Waits for the daily run through the poo
 
 from datetime import datetime, timedelta
 
-from airflow.sdk import DAG, Asset, Param
+from airflow.sdk import DAG, Param
 
-from seqloom_tasks import SubmitJob
-
-SEQUENCES = Asset("seqloom_user_sequences", uri="seqloom://warehouse/gold/user_sequences")
+from seqloom_tasks import SEQUENCES, WAREHOUSE, SubmitJob
 
 with DAG(
     "backfill_sequences",
@@ -34,7 +32,7 @@ with DAG(
         job="build_sequences",
         options={
             "config": "{{ var.value.seqloom_config }}",
-            "warehouse": "{{ var.value.seqloom_warehouse }}",
+            "warehouse": WAREHOUSE,
             "start": "{{ params.start }}",
             "end": "{{ params.end }}",
             "as-of": "{{ params.as_of or params.end }}",

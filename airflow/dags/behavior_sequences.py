@@ -7,13 +7,11 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, task
 
-from seqloom_tasks import RunCommand, SubmitJob
+from seqloom_tasks import SEQUENCES, WAREHOUSE, RunCommand, SubmitJob
 
-SEQUENCES = Asset("seqloom_user_sequences", uri="seqloom://warehouse/gold/user_sequences")
 CHAMPION = Asset("seqloom_champion", uri="seqloom://registry/champion")
 SCORES = Asset("seqloom_scores", uri="seqloom://warehouse/gold/scores")
 
-WAREHOUSE = "{{ var.value.seqloom_warehouse }}"
 MODEL = "{{ var.value.seqloom_model }}"
 END = "{{ data_interval_end | ts }}"
 SINCE = "{{ (data_interval_start - macros.timedelta(days=params.lookback_days)) | ts }}"

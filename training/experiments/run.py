@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from training.command import say
 from training.errors import ConfigError
 from training.evaluate.experiment import Results, grid
 from training.experiments.bundle import Bundle
 from training.experiments.config import Grid, load_grid
 from training.experiments.report import write_report
-from training.experiments.work import Bench, say, spread
+from training.experiments.work import Bench, spread
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:

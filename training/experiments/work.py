@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from training.command import say
 from training.errors import TrainingError
 from training.evaluate.experiment import Cell, Marks, Outcome, Results, run_grid
 from training.experiments.bundle import Bundle
@@ -95,11 +96,6 @@ def spread(bench: Bench, cells: Sequence[Cell], workers: int) -> None:
     failed = sum(worker.exitcode != 0 for worker in own)
     if failed:
         raise TrainingError(f"{failed} of {len(own)} workers failed, see above; run again for the rest")
-
-
-def say(line: str) -> None:
-    """Progress, on stderr."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _worker(bench: Bench, cells: Sequence[Cell], taken: Any) -> None:

@@ -6,9 +6,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
 
-from training.errors import ConfigError, RelayedError, TrainingError
+from training.command import Parser
+from training.errors import RelayedError, TrainingError
 
 EXAMPLES = """examples:
   python -m training.fit --config conf/train/sasrec.toml
@@ -25,14 +25,9 @@ checkpoint and leaves.
 exit status: 0 done; 1 failed; 2 configuration or data at fault; 130 or 143 interrupted and saved: --resume"""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; see --help")
-
-
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """The arguments; ConfigError where they are wrong."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m training.fit",
         description="Fit one model on a published table of sequences.",
         epilog=EXAMPLES,

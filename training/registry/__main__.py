@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
+from training.command import say
 from training.errors import TrainingError
 from training.registry.arguments import parse
-from training.registry.say import say
 
 NO: Final = 3
 """Exit status: not promoted, or the rebuilt model differs."""

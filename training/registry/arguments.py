@@ -2,9 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Final
 
-from training.errors import ConfigError
+from training.command import Parser
 
 ABOUT: Final = """Register finished runs, say when to train, promote the better model, roll back, rebuild.
 
@@ -68,14 +68,6 @@ REBUILD: Final = """examples:
 
 Fits once more from the pinned table version, configuration and seed, and compares weights and test figures.
 On a CPU of the same kind with the same code and packages the weights are equal to the bit."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Wrong arguments raise what the command turns into one line and status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise ConfigError."""
-        raise ConfigError(f"{message}; see --help")
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

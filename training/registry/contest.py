@@ -9,6 +9,7 @@ import pandas as pd
 
 from features.codes import FIRST_INDEX
 from training.batch import Batch
+from training.command import say
 from training.errors import DataError
 from training.evaluate.candidates import Negatives
 from training.evaluate.compare import KEY
@@ -24,7 +25,6 @@ from training.fit.thin import thin
 from training.model import as_model
 from training.registry.card import metric_of
 from training.registry.restore import Contestant
-from training.registry.say import say
 from training.registry.shared import Translated, require_same_names, shared_vocabulary
 from training.source import RowSource
 from training.splits import Split

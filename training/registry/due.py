@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from features.codes import FIRST_INDEX
+from training.command import say
+from training.registry.logging import AS_OF_TAG
 from training.registry.restore import contestant_of
-from training.registry.say import say
 from training.registry.tracking import Tracking
-from training.registry.versions import CHAMPION, aliases, find, is_registered
+from training.registry.versions import champion_of, find
 from training.source import RowSource
 from training.splits import Split
 from training.table import SequenceTable, open_published
@@ -16,8 +17,6 @@ from training.vocabulary import TrainVocabulary
 from training.windows import window_rule
 
 When = Literal["auto", "always", "never"]
-
-AS_OF: Final = "seqloom.as_of"
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,13 @@ def _decide(tracking: Tracking, asked: Asked) -> tuple[bool, str]:
     client, name = tracking.client, asked.name
     if asked.when != "auto":
         return asked.when == "always", f"asked for: {asked.when}"
-    champion = aliases(client, name).get(CHAMPION) if is_registered(client, name) else None
+    champion = champion_of(client, name)
     if champion is None:
         return True, "there is no champion yet"
     table = open_published(asked.warehouse)
     assert table.publication is not None
     newest = find(client, name)
-    age = table.publication.as_of - datetime.fromisoformat(newest.tags[AS_OF])
+    age = table.publication.as_of - datetime.fromisoformat(newest.tags[AS_OF_TAG])
     since = f"the data of version {newest.version} end {age} before the published ones"
     if age >= timedelta(days=asked.every_days):
         return True, f"{since}, which is {asked.every_days} days or more"

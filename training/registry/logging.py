@@ -25,6 +25,7 @@ RUN: Final = "run"
 """Folder of a run's artifacts that holds what the fit wrote."""
 
 CARD: Final = "card.md"
+AS_OF_TAG: Final = "seqloom.as_of"
 KEY_TAG: Final = "seqloom.run"
 NAME_TAG: Final = "seqloom.name"
 WEIGHTS_TAG: Final = "seqloom.weights_sha256"
@@ -47,7 +48,7 @@ def lineage_tags(run: FinishedRun) -> dict[str, str]:
         "seqloom.table_version": str(table["version"]),
         "seqloom.table_versions": json.dumps(table["versions"], sort_keys=True),
         "seqloom.publication": str(table["publication"]),
-        "seqloom.as_of": str(table["as_of"]),
+        AS_OF_TAG: str(table["as_of"]),
         "seqloom.fit": str(table["fit_id"]),
     }
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from mlflow.entities.model_registry import ModelVersion
 
+from training.command import say
 from training.errors import ConfigError, DataError
 from training.evaluate.slices import SLICES
 from training.fit.config import Config
@@ -27,7 +28,6 @@ from training.registry.restore import (
     run_id,
     uri,
 )
-from training.registry.say import say
 from training.registry.tracking import Tracking
 from training.registry.versions import CHAMPION, PREVIOUS, aliases, cut, find, set_tags
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from mlflow.entities.model_registry import ModelVersion
 
+from training.command import say
 from training.errors import ConfigError, DataError
 from training.evaluate.compare import compare
 from training.evaluate.statistics import Interval
@@ -28,8 +29,7 @@ from training.registry.finished import FinishedRun, read_finished
 from training.registry.fitting import run_fit_process
 from training.registry.logging import WEIGHTS_TAG
 from training.registry.pins import pinned_publication
-from training.registry.restore import Contestant, contestant_of, registered_run, uri
-from training.registry.say import say
+from training.registry.restore import Contestant, registered_run, uri, with_model
 from training.registry.weights import weights_digest
 from training.splits import Split
 from training.table import open_table
@@ -64,7 +64,8 @@ def rebuild(version: ModelVersion, out: Path, warehouse: str | None = None) -> t
     """
     if RunFolder(out).config.exists():
         raise ConfigError(f"--out {out}: holds a run already; name a new folder")
-    run, registered = registered_run(version, uri(version)), contestant_of(version, uri(version))
+    run = registered_run(version, uri(version))
+    registered = with_model(run, version)
     if weights_digest(registered.model.state_dict()) != version.tags[WEIGHTS_TAG]:
         raise DataError(
             f"{uri(version)}: its weights are not those that were registered; take another version"
@@ -81,7 +82,7 @@ def rebuild(version: ModelVersion, out: Path, warehouse: str | None = None) -> t
         file.write_text(to_toml(config), encoding="utf-8")
         run_fit_process(["--config", str(file)], {"OMP_NUM_THREADS": str(run.origin["cpu_threads"])})
     again = read_finished(out)
-    found = _compare(run, registered, again, path)
+    found = _compare(run, registered, again, path, version.tags[WEIGHTS_TAG])
     summary = {
         "name": version.name,
         "version": int(version.version),
@@ -136,16 +137,16 @@ def warnings(
     return found
 
 
-def _compare(run: Tested, registered: Contestant, again: FinishedRun, path: str) -> Comparison:
+def _compare(run: Tested, registered: Contestant, again: FinishedRun, path: str, weights: str) -> Comparison:
+    """``weights``: the hash of the registered ones."""
     then, now = flat_test(run.test), flat_test(again.test)
     figures = {
         name: (then.get(name), now.get(name))
         for name in sorted(then.keys() | now.keys())
         if not _equal(then.get(name), now.get(name))
     }
-    own = weights_digest(registered.model.state_dict())
     fitted = load_fitted(again.folder.root)
-    equal = again.weights == own and np.array_equal(
+    equal = again.weights == weights and np.array_equal(
         fitted.vocabulary.items.index, registered.vocabulary.items.index
     )
     if equal:

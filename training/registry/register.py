@@ -9,13 +9,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
+from training.command import say
 from training.registry.card import Tested
 from training.registry.finished import FinishedRun, read_finished
 from training.registry.logging import CARD, KEY_TAG, NAME_TAG, lineage_tags, log_run
 from training.registry.restore import artifact_text, control_tested, registered_run, uri
-from training.registry.say import say
 from training.registry.tracking import Tracking
-from training.registry.versions import CHAMPION, aliases, cut, find
+from training.registry.versions import champion_of, cut, find
 
 
 def register(
@@ -63,10 +63,9 @@ def _logged(tracking: Tracking, run: FinishedRun, name: str) -> Run | None:
 def _rivals(tracking: Tracking, name: str, controls: Sequence[str]) -> list[Tested]:
     """The controls, and the present champion where there is one."""
     found = [control_tested(tracking, control) for control in controls]
-    if tracking.client.search_registered_models(f"name='{name}'"):
-        champion = aliases(tracking.client, name).get(CHAMPION)
-        if champion is not None:
-            found.append(registered_run(find(tracking.client, name, champion), f"champion v{champion}"))
+    champion = champion_of(tracking.client, name)
+    if champion is not None:
+        found.append(registered_run(find(tracking.client, name, champion), f"champion v{champion}"))
     return found
 
 

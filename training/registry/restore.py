@@ -64,8 +64,13 @@ def registered_run(version: ModelVersion, named: str) -> Tested:
 
 def contestant_of(version: ModelVersion, named: str) -> Contestant:
     """The model of a registered version, from the registry alone."""
-    run, held = registered_run(version, named), read_model(uri(version))
-    return Contestant(named, held.model, held.vocabulary, run.config, run.origin)
+    return with_model(registered_run(version, named), version)
+
+
+def with_model(run: Tested, version: ModelVersion) -> Contestant:
+    """A registered version's run with its model."""
+    held = read_model(uri(version))
+    return Contestant(run.label, held.model, held.vocabulary, run.config, run.origin)
 
 
 def control_contestant(tracking: Tracking, text: str) -> Contestant:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from training.command import say
 from training.errors import ConfigError
 from training.registry.promote import OVER, ROLLED_BACK
-from training.registry.say import say
 from training.registry.tracking import Tracking
 from training.registry.versions import CHAMPION, PREVIOUS, aliases, all_versions, find, set_tags
 

@@ -7,6 +7,7 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
 from training.evaluate.report import markdown
+from training.registry.logging import AS_OF_TAG
 from training.registry.promote import ROLLED_BACK
 from training.registry.tracking import Tracking
 from training.registry.versions import aliases, all_versions
@@ -36,7 +37,7 @@ def _row(version: ModelVersion, named: Sequence[str]) -> dict[str, Any]:
         "aliases": list(named),
         "model": tags.get("seqloom.model", "–"),
         "seed": tags.get("seqloom.seed", "–"),
-        "as_of": tags.get("seqloom.as_of", "–"),
+        "as_of": tags.get(AS_OF_TAG, "–"),
         "decision": decided,
         "difference": tags.get("promotion.difference", "–"),
         "against": tags.get("promotion.against", "–"),

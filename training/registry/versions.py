@@ -22,17 +22,6 @@ TAG_CHARACTERS: Final = 5000
 _SCHEME: Final = "models:/"
 
 
-def is_registered(client: MlflowClient, name: str) -> bool:
-    """Whether there is a registered model of that name."""
-    try:
-        client.get_registered_model(name)
-    except MlflowException as error:
-        if not _absent(error):
-            raise
-        return False
-    return True
-
-
 def aliases(client: MlflowClient, name: str) -> dict[str, int]:
     """Alias -> version of a registered model; ConfigError where there is none of that name."""
     try:
@@ -45,6 +34,12 @@ def aliases(client: MlflowClient, name: str) -> dict[str, int]:
             f"--run FOLDER --name {name}, or name another tracking server with --tracking"
         ) from None
     return {alias: int(version) for alias, version in registered.aliases.items()}
+
+
+def champion_of(client: MlflowClient, name: str) -> int | None:
+    """The version that serves; None where none does, or nothing is registered under the name."""
+    registered = client.search_registered_models(f"name='{name}'")
+    return aliases(client, name).get(CHAMPION) if registered else None
 
 
 def all_versions(client: MlflowClient, name: str) -> list[ModelVersion]:

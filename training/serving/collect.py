@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.codes import FIRST_INDEX, UNKNOWN
+from features.instants import UNIT_US
 from features.sessions import SessionRule
 from features.tags import Themes
 from features.vectors import stored_vectors
@@ -17,8 +18,8 @@ from training.counts import count_events
 from training.errors import DataError
 from training.fit.run_folder import RunFolder
 from training.gold import table_blocks
-from training.published import Publication, publications
-from training.serving.source import Names, SourceRules
+from training.published import Publication, publication_numbered
+from training.serving.source import Names, SourceRules, ids_of
 from training.splits import FOREVER
 from training.table import SequenceTable, open_table
 from training.vocabulary import TrainVocabulary
@@ -47,10 +48,14 @@ def collect(run: RunFolder, vocabulary: TrainVocabulary) -> Collected:
         )
     table = open_table(traced["path"], traced["version"])
     assert table.publication is not None
-    (published,) = (
-        found for found in publications(table.publication.root) if found.number == traced["publication"]
+    published = publication_numbered(table.publication.root, traced["publication"])
+    vectors = _of_fit(published, "silver/item_vectors", ["fit_id", "kind", "index", "vector"])
+    return Collected(
+        _rules(published),
+        _names(published, table, vocabulary, vectors),
+        _themes(published, vectors),
+        lineage,
     )
-    return Collected(_rules(published), _names(published, table, vocabulary), _themes(published), lineage)
 
 
 def _rules(published: Publication) -> SourceRules:
@@ -69,11 +74,13 @@ def _rules(published: Publication) -> SourceRules:
         typed=source["columns"]["event_type"] is not None,
         event_types=source["event_types"],
         unlisted=source["unlisted_event_type"],
-        start=None if start is None else round(datetime.fromisoformat(start).timestamp() * 1_000_000),
+        start=None if start is None else round(datetime.fromisoformat(start).timestamp() * UNIT_US["s"]),
     )
 
 
-def _names(published: Publication, table: SequenceTable, vocabulary: TrainVocabulary) -> Names:
+def _names(
+    published: Publication, table: SequenceTable, vocabulary: TrainVocabulary, vectors: pa.Table
+) -> Names:
     """Every category and type, and the items that the model or the themes know.
 
     Where a side table brings categories, all items: a request has no category to say what a new one is.
@@ -83,25 +90,24 @@ def _names(published: Publication, table: SequenceTable, vocabulary: TrainVocabu
     main = count_events(table_blocks(table)(), FOREVER).main_categories()
     known = np.ones(len(index), dtype=bool)
     if published.settings["items"] is None:
-        vectors = _of_fit(published, "silver/item_vectors", ["fit_id", "kind", "index"])
         own = vectors.filter(pa.compute.equal(vectors.column("kind"), "item")).column("index").to_numpy()
         known = np.isin(index, np.union1d(own, vocabulary.items.index[FIRST_INDEX:]))
     category = np.full(int(index.max(initial=UNKNOWN)) + 1, UNKNOWN, np.int32)
     category[: len(main)] = main[: len(category)]
     return Names(
-        _ids(items.filter(pa.array(known))),
-        _ids(published.read("silver/categories", ["id", "index"])),
-        _ids(published.read("silver/event_types", ["id", "index"])),
+        ids_of(items.filter(pa.array(known))),
+        ids_of(published.read("silver/categories", ["id", "index"])),
+        ids_of(published.read("silver/event_types", ["id", "index"])),
         category,
     )
 
 
-def _themes(published: Publication) -> Themes:
+def _themes(published: Publication, vectors: pa.Table) -> Themes:
     dim = int(published.fit_row()["dimensions"])
     rows = _of_fit(published, "silver/themes", ["fit_id", "theme_id", "centroid"])
     themes = sorted(rows.to_pylist(), key=lambda row: int(row["theme_id"]))
     return Themes(
-        stored_vectors(_of_fit(published, "silver/item_vectors", ["fit_id", "kind", "index", "vector"]), dim),
+        stored_vectors(vectors, dim),
         np.array([row["centroid"] for row in themes], dtype=np.float64).reshape(-1, dim),
         np.array([row["theme_id"] for row in themes], dtype=np.int32),
     )
@@ -110,7 +116,3 @@ def _themes(published: Publication) -> Themes:
 def _of_fit(published: Publication, table: str, columns: list[str]) -> pa.Table:
     rows = published.read(table, columns)
     return rows.filter(pa.compute.equal(rows.column("fit_id"), published.fit_id))
-
-
-def _ids(rows: pa.Table) -> dict[str, int]:
-    return dict(zip(rows.column("id").to_pylist(), rows.column("index").to_pylist(), strict=True))

@@ -76,8 +76,8 @@ class Names:
         index = items.column("index").to_numpy()
         main = np.full(int(index.max(initial=UNKNOWN)) + 1, UNKNOWN, np.int32)
         main[index] = items.column("category").to_numpy()
-        categories, types = (_ids(pq.read_table(folder / name)) for name in (CATEGORIES, TYPES))
-        return cls(_ids(items), categories, types, main)
+        categories, types = (ids_of(pq.read_table(folder / name)) for name in (CATEGORIES, TYPES))
+        return cls(ids_of(items), categories, types, main)
 
 
 def codes_of(ids: pa.Array, names: dict[str, int]) -> NDArray[np.int32]:
@@ -103,5 +103,6 @@ def _write(path: Path, names: dict[str, int], **more: pa.Array) -> None:
     pq.write_table(pa.table(columns | more), path)
 
 
-def _ids(rows: pa.Table) -> dict[str, int]:
+def ids_of(rows: pa.Table) -> dict[str, int]:
+    """Id -> index of a table with the columns ``id`` and ``index``."""
     return dict(zip(rows.column("id").to_pylist(), rows.column("index").to_pylist(), strict=True))

@@ -14,40 +14,13 @@ import pytest
 import torch
 from deltalake import DeltaTable
 
+from tests.training.configs import config_text
 from tests.training.gold import gold_rows, publish, random_users, write_gold
 from training.fit.__main__ import main
 from training.fit.checkpoint import files, read
 from training.fit.fitted import load_fitted
 from training.fit.loop import Training
 from training.fit.run_folder import RunFolder
-
-SMALL = """
-log_every = 2
-
-[data]
-warehouse = "WAREHOUSE"
-train_end = 1970-01-01T00:01:00Z
-valid_end = 1970-01-01T00:01:30Z
-min_count = 1
-max_length = 32
-tokens = 128
-negatives = 8
-
-[model]
-name = "sasrec"
-dim = 8
-layers = 1
-heads = 1
-
-[training]
-steps = 8
-
-[validation]
-every = 4
-
-[hardware]
-accelerator = "cpu"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +34,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(warehouse: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
     """Calls the command; its exit status, its summary and what it told."""
     config = tmp_path / "small.toml"
-    config.write_text(f'output = "{tmp_path}/run"\n' + SMALL.replace("WAREHOUSE", str(warehouse)))
+    config.write_text(config_text(warehouse, tmp_path / "run"))
 
     def call(*words: str) -> tuple[int, dict[str, Any], str]:
         status = main(["--config", str(config), *words])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
+from tests.training.configs import SASREC, config_text
 from tests.training.gold import gold_rows, publish, random_users, write_gold
 from training.fit.__main__ import main as fit_main
 from training.registry.__main__ import main
@@ -17,42 +18,11 @@ from training.registry.promote import Asked, promote
 from training.registry.register import register
 from training.registry.tracking import Tracking, connect
 
-SMALL = """
-output = "OUTPUT"
-log_every = 2
-
-[data]
-warehouse = "WAREHOUSE"
-train_end = 1970-01-01T00:01:00Z
-valid_end = 1970-01-01T00:01:30Z
-min_count = 1
-max_length = 32
-tokens = 128
-negatives = 8
-
-[model]
-MODEL
-
-[training]
-steps = 8
-
-[validation]
-every = 4
-
-[hardware]
-accelerator = "cpu"
-"""
-
-SASREC = "name = 'sasrec'\ndim = 8\nlayers = 1\nheads = 1"
 POPULARITY, TRANSITION = "name = 'popularity'", "name = 'transition'"
 """An item is followed by the next one: the last item tells everything, popularity nothing."""
 
 Fit = Callable[..., Path]
 Command = Callable[..., tuple[int, dict[str, Any], str]]
-
-
-def config_text(warehouse: Path, output: Path, model: str = SASREC) -> str:
-    return SMALL.replace("WAREHOUSE", str(warehouse)).replace("OUTPUT", str(output)).replace("MODEL", model)
 
 
 @pytest.fixture(scope="session")

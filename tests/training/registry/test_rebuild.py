@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
+from tests.training.configs import SASREC, config_text
 from tests.training.gold import gold_rows, publish, random_users, write_gold
-from tests.training.registry.conftest import SASREC, Command, config_text
+from tests.training.registry.conftest import Command
 from training.errors import DataError
 from training.fit.__main__ import main as fit_main
 from training.fit.load import load_config
@@ -64,7 +65,10 @@ def test_the_pinned_version_is_taken_wherever_it_lies_and_whatever_came_since(
 
 @pytest.mark.parametrize(
     "case",
-    [(["training.learning_rate=0.00200001"], True), (["seed=5", "training.learning_rate=0.02"], False)],
+    [
+        (["training.learning_rate=0.00200001"], True),
+        (["training.learning_rate=0.03", "training.steps=120", "validation.every=120"], False),
+    ],
 )
 def test_other_weights_are_told_by_what_they_answer(
     moved: Path,
@@ -73,7 +77,7 @@ def test_other_weights_are_told_by_what_they_answer(
     monkeypatch: pytest.MonkeyPatch,
     case: tuple[list[str], bool],
 ) -> None:
-    """A rate that is off by little stands for another machine's rounding, another seed for a fault."""
+    """A rate that is off by little stands for another machine's rounding, a long fit for a fault."""
     words, same = case
     monkeypatch.setattr(module, "run_fit_process", _in_this_process(*words))
     asked = ("rebuild", "--name", "next", "--version", 3, "--out", tmp_path / "again", "--warehouse", moved)
