@@ -1,7 +1,7 @@
 """Splits by time: a target belongs to the split in which it happened, whatever its row holds besides."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from training.errors import ConfigError
@@ -45,12 +45,15 @@ class Splits:
         train_end: datetime | None = None,
         valid_end: datetime | None = None,
         test_end: datetime | None = None,
+        *,
+        holdout: timedelta | None = None,
     ) -> "Splits":
         """Splits of a publication: by default train up to the fit's ``train_end``, then two halves by time.
 
-        ConfigError where ``train_end`` lies before the fit's: themes and vectors would know the future.
+        ``holdout`` moves the default to that long before ``as_of``, where this is later. ConfigError where
+        ``train_end`` lies before the fit's: themes and vectors would know the future.
         """
-        train = train_end or fit_end
+        train = train_end or (fit_end if holdout is None else max(fit_end, as_of - holdout))
         if train < fit_end:
             raise ConfigError(
                 f"train_end = {train.isoformat()} lies before the fit's {fit_end.isoformat()}, whose themes "

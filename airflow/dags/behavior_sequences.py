@@ -29,6 +29,9 @@ with DAG(
         "lookback_days": Param(3, type="integer", minimum=0, description="days before, for late events"),
         "train": Param("auto", enum=["auto", "always", "never"], description="auto: when a model is due"),
         "train_every_days": Param(7, type="integer", minimum=1),
+        "holdout_days": Param(
+            2, type="integer", minimum=1, description="a new model learns up to so long before the day's end"
+        ),
         "top_k": Param(10, type="integer", minimum=1, description="items scored for each user"),
     },
     default_args={
@@ -76,6 +79,7 @@ with DAG(
             "config": "{{ var.value.seqloom_train }}",
             "set": [
                 f"data.warehouse={WAREHOUSE}",
+                "data.holdout={{ params.holdout_days }}d",
                 "output={{ var.value.seqloom_runs }}/{{ data_interval_end | ds }}",
             ],
             "resume": None,

@@ -27,6 +27,12 @@ def test_boundaries_may_be_given() -> None:
     assert (hour.test.start, hour.test.end) == (second.timestamp(), second.timestamp() + 3600)
 
 
+def test_a_holdout_moves_with_the_data_but_not_before_the_fit() -> None:
+    late = Splits.of(FIT_END, AS_OF, holdout=timedelta(days=2))
+    assert late.train_end == int(AS_OF.timestamp()) - 2 * 86_400
+    assert Splits.of(FIT_END, AS_OF, holdout=timedelta(days=30)).train_end == FIT_END.timestamp()
+
+
 def test_training_must_not_end_before_the_fit() -> None:
     with pytest.raises(ConfigError, match="lies before the fit's 2020-01-10"):
         Splits.of(FIT_END, AS_OF, FIT_END - timedelta(hours=1), None)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from features.section import Count, Instant, Section, Share
+from features.section import Count, Duration, Instant, Section, Share
 from training.fit.models import ModelConfig, is_click
 from training.fit.schedule import Shape
 
@@ -28,6 +28,7 @@ class Data(Section):
     table: str | None = None  # or a sequence table by its path
     version: Literal["latest"] | Annotated[int, Field(ge=0)] = "latest"  # latest is pinned when a run begins
     train_end: Instant | None = None  # targets before it are learned from; default: the fit's own
+    holdout: Duration | None = None  # or learn up to this long before as_of, if the fit's own is earlier
     valid_end: Instant | None = (
         None  # targets from train_end to here are validated on; default: half the rest
     )
@@ -45,6 +46,8 @@ class Data(Section):
     def _one_source(self) -> Self:
         if (self.warehouse is None) == (self.table is None):
             raise ValueError("set warehouse, or table for a sequence table by its path, and not both")
+        if self.train_end is not None and self.holdout is not None:
+            raise ValueError("set train_end, or holdout for a time that moves with the data, and not both")
         names = [name for name in ("train_end", "valid_end", "test_end") if getattr(self, name)]
         for one, next_one in pairwise(names):
             first, second = getattr(self, one), getattr(self, next_one)

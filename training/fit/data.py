@@ -1,12 +1,13 @@
 """From ``[data]`` to a pinned table, its vocabulary, its splits and the batches of each."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from features.codes import FIRST_INDEX
+from features.durations import parse_duration
 from training.batch import Batch
 from training.errors import DataError
 from training.evaluate.sessions import UNDECIDED, SessionFacts
@@ -78,7 +79,10 @@ def open_data(data: Data, version: int | None, learned: Path | None) -> Opened:
             "not known; set data.warehouse, or data.version to a published one"
         )
     fit_end = publication.fit_row()["train_end"]
-    splits = Splits.of(fit_end, publication.as_of, data.train_end, data.valid_end, data.test_end)
+    holdout = None if data.holdout is None else timedelta(microseconds=parse_duration(data.holdout))
+    splits = Splits.of(
+        fit_end, publication.as_of, data.train_end, data.valid_end, data.test_end, holdout=holdout
+    )
     if learned is not None and learned.exists():
         vocabulary = TrainVocabulary.load(learned)
     else:

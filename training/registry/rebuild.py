@@ -104,6 +104,7 @@ def pinned_config(run: Tested, out: Path, warehouse: str | None) -> Config:
     splits, pinned = run.origin["splits"], run.config.pinned(run.origin["table"]["version"])
     times = {"train_end": "train_end", "valid_end": "valid_end", "test_end": "end"}
     changed: dict[str, Any] = {key: datetime.fromisoformat(splits[name]) for key, name in times.items()}
+    changed["holdout"] = None
     if warehouse is not None:
         changed |= {"warehouse": warehouse, "table": None}
     hardware = pinned.hardware

@@ -71,6 +71,11 @@ def test_what_ships_parses_writes_elsewhere_and_reads_back(path: Path, tmp_path:
             "unknown key model.match.exprts; did you mean model.match.experts?",
         ),
         (
+            {"data__train_end": "2017-12-02", "data__holdout": "2d"},
+            "data: set train_end, or holdout for a time that moves with the data, and not both",
+        ),
+        ({"data__holdout": "2"}, "data.holdout: '2' is not a duration"),
+        (
             {"data__train_end": "2017-12-02", "data__valid_end": "2017-12-01"},
             "data: train_end 2017-12-02T00:00:00+00:00 is not before valid_end",
         ),

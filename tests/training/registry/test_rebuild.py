@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ from tests.training.gold import gold_rows, publish, random_users, write_gold
 from tests.training.registry.conftest import Command
 from training.errors import DataError
 from training.fit.__main__ import main as fit_main
-from training.fit.load import load_config
+from training.fit.load import load_config, to_toml
 from training.registry import rebuild as module
 from training.registry.fitting import FitEndedError, run_fit_process
 from training.registry.pins import pinned_publication
-from training.registry.rebuild import warnings
+from training.registry.rebuild import pinned_config, warnings
+from training.registry.restore import registered_run, uri
 from training.registry.tracking import Tracking
 from training.registry.versions import find, set_tags
 
@@ -116,6 +119,18 @@ def test_what_a_fit_reads_beside_the_sequences_must_be_there_too(moved: Path) ->
     shutil.rmtree(moved / "ops")
     with pytest.raises(DataError, match="in no publication of its warehouse any more"):
         pinned_publication(gold, version)
+
+
+@pytest.mark.usefixtures("three")
+def test_a_holdout_is_pinned_to_the_time_that_it_was(tracking: Tracking, tmp_path: Path) -> None:
+    version = find(tracking.client, "next")
+    run = registered_run(version, uri(version))
+    data = run.config.data.model_copy(update={"train_end": None, "valid_end": None, "holdout": "1d"})
+    asked = replace(run, config=run.config.model_copy(update={"data": data}))
+    (tmp_path / "again.toml").write_text(to_toml(pinned_config(asked, tmp_path / "again", None)))
+    found = load_config(tmp_path / "again.toml").data
+    assert found.holdout is None
+    assert found.train_end == datetime.fromisoformat(run.origin["splits"]["train_end"])
 
 
 def test_registered_weights_that_are_others_are_not_rebuilt(
