@@ -8,6 +8,7 @@ READY := $(VENV)/.seqloom-ready
 TRAIN := $(VENV)/.seqloom-train
 AIRFLOW := .venv-airflow/.seqloom-ready
 EVENTS ?= 100000
+STEPS ?= 200
 DEMO ?= demo
 MODEL ?= models:/next-item@champion
 OUT ?= runs/rebuilt
@@ -38,8 +39,8 @@ $(AIRFLOW): .ci/setup_airflow conf/constraints-airflow.txt
 airflow-demo: setup-train airflow  ## Airflow on the demo's events, for you to look at (PORT=8080)
 	@DEMO=$(DEMO) bash airflow/demo.sh
 
-demo: setup  ## the main job, end to end, on generated events with known truth (EVENTS=100000)
-	@. $(BIN)/activate && EVENTS=$(EVENTS) DEMO=$(DEMO) bash .ci/demo
+demo: setup-train  ## generated events with known truth to tables, models and scores (EVENTS=100000 STEPS=200)
+	@. $(BIN)/activate && EVENTS=$(EVENTS) STEPS=$(STEPS) DEMO=$(DEMO) bash .ci/demo
 
 rebuild: setup-train  ## a registered model again from its lineage, and what differs (MODEL=models:/NAME@champion OUT=DIR)
 	@. $(BIN)/activate && python -m training.registry rebuild --model "$(MODEL)" --out "$(OUT)"

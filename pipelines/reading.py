@@ -16,14 +16,23 @@ HIVE: Final = ds.partitioning(flavor="hive")
 def read_published_table(root: str, table: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of ``layer/name`` in the published version of the warehouse at ``root``.
 
-    Reads the version's own Parquet files: our tables have neither deletion vectors nor column mapping, and
-    delta-rs cannot hand a partitioned table to pyarrow 14. Raises WarehouseError where nothing is
-    published, or not this table.
+    Raises WarehouseError where nothing is published, or not this table.
     """
     pointer = require_published(root)
     if table not in pointer.versions:
         known = ", ".join(sorted(pointer.versions))
         raise WarehouseError(f"{root}: table {table} is not published; published are: {known}")
-    delta = deltalake.DeltaTable(f"{root}/{table}", version=pointer.versions[table])
+    return read_table(root, table, pointer.versions[table], columns)
+
+
+def read_table(
+    root: str, table: str, version: int | None = None, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """The rows of ``layer/name`` at a version, by default its newest: what scoring writes has no other.
+
+    Reads the version's own Parquet files: our tables have neither deletion vectors nor column mapping, and
+    delta-rs cannot hand a partitioned table to pyarrow 14.
+    """
+    delta = deltalake.DeltaTable(f"{root}/{table}", version=version)
     files = [uri.removeprefix("file://") for uri in delta.file_uris()]
     return ds.dataset(files, format="parquet", partitioning=HIVE).to_table(columns=columns)

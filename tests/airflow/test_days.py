@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from deltalake import DeltaTable
 
 from pipelines.pointer import published
+from pipelines.reading import read_published_table, read_table
 from tests.airflow.site import Site, make_events, make_site, midnight
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(5400)]
@@ -33,7 +33,7 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def scores(site: Site, day: str) -> pd.DataFrame:
     """A day's scores by user, without what differs between two publications of the same rows."""
-    table = DeltaTable(str(site.warehouse / "scores/users")).to_pandas()
+    table = read_table(str(site.warehouse), "scores/users").to_pandas()
     own = table[table["day"].astype(str) == day].drop(columns=["publication"])
     return own.sort_values("user_id").reset_index(drop=True)
 
@@ -76,7 +76,7 @@ def test_days_pass_and_a_broken_one_changes_nothing(
     assert status == 0, said[-5000:]
     assert registry(site) == {"versions": [1], "champion": 1}, "a day later none is due"
     own = scores(site, midnight(10))
-    users = set(DeltaTable(str(site.warehouse / "gold/user_sequences")).to_pandas()["user_id"])
+    users = set(read_published_table(str(site.warehouse), "silver/users")["user_id"].to_pylist())
     assert set(own["user_id"]) == users and set(own["model_version"]) == {1}
     assert (own["items"].map(len) == 10).all()
 
