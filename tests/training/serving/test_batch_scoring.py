@@ -84,31 +84,44 @@ def test_a_day_holds_what_the_model_answers_and_stays_until_something_changes(
     assert len(now) == len(found), "the day's rows are replaced, not added to"
 
 
-def test_an_index_of_the_embeddings_finds_what_the_scores_hold(
-    warehouse: Path, tracking: str, spark: SparkSession
+Export = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def export(warehouse: Path, tracking: str, spark: SparkSession) -> Export:
+    """The job with embeddings, by the model's address."""
+
+    def run(model: str) -> dict[str, Any]:
+        return dict(score_users(ScoreRequest(str(warehouse), model, embeddings=True, tracking=tracking)))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def champions(export: Export) -> dict[str, Any]:
+    """The summary of the champion's export."""
+    return export("models:/next@champion")
+
+
+def exported(table: Warehouse, done: dict[str, Any]) -> tuple[list[Row], list[Row], dict[str, Row]]:
+    """Rows of the day, users and items with vectors, and scores by user."""
+    scores, users, items = (
+        table.read(name).where(F.col("day") == done["day"]).orderBy(key).collect()
+        for name, key in ((TABLE, "user_id"), (USERS, "user_id"), (ITEMS, "item_id"))
+    )
+    for row in (*users, *items):
+        assert (row.model, row.model_version) == ("next", done["model_version"])
+        assert row.publication == done["publication"]
+        assert row.as_of.replace(tzinfo=UTC).isoformat() == done["as_of"]
+    assert [row.user_id for row in users] == [row.user_id for row in scores]
+    assert (len(users), len(items)) == (done["users"], done["items"])
+    return users, items, {row.user_id: row for row in scores}
+
+
+def test_searches_by_the_experts_vectors_add_up_to_the_scores(
+    warehouse: Path, champions: dict[str, Any], spark: SparkSession
 ) -> None:
-    table = Warehouse(spark, str(warehouse))
-
-    def request(model: str) -> ScoreRequest:
-        return ScoreRequest(str(warehouse), model, embeddings=True, tracking=tracking)
-
-    def ask(model: str) -> tuple[dict[str, Any], list[Row], list[Row], dict[str, Row]]:
-        done = dict(score_users(request(model)))
-        scores, users, items = (
-            table.read(name).where(F.col("day") == done["day"]).orderBy(key).collect()
-            for name, key in ((TABLE, "user_id"), (USERS, "user_id"), (ITEMS, "item_id"))
-        )
-        for row in (*users, *items):
-            assert (row.model, row.model_version) == ("next", done["model_version"])
-            assert (row.publication, row.as_of.replace(tzinfo=UTC).isoformat()) == (
-                done["publication"],
-                done["as_of"],
-            )
-        assert [row.user_id for row in users] == [row.user_id for row in scores]
-        assert (len(users), len(items)) == (done["users"], done["items"])
-        return done, users, items, {row.user_id: row for row in scores}
-
-    done, users, items, scores = ask("models:/next@champion")
+    users, items, scores = exported(Warehouse(spark, str(warehouse)), champions)
     index, ids = indexed(items)
     for row in users:
         assert len(row.vectors) > 1
@@ -122,10 +135,17 @@ def test_an_index_of_the_embeddings_finds_what_the_scores_hold(
         assert [ids[at] for at in best] == scores[row.user_id]["items"]
         np.testing.assert_allclose(np.log(share[best]), scores[row.user_id].scores, rtol=1e-5, atol=1e-5)
 
-    again = score_users(request("models:/next@champion"))
-    assert again["versions"] == done["versions"], "the same day again changes nothing"
-    later, users, items, scores = ask("models:/next/3")
-    assert later["versions"] == {name: version + 1 for name, version in done["versions"].items()}
+
+def test_the_same_export_again_changes_nothing(export: Export, champions: dict[str, Any]) -> None:
+    assert export("models:/next@champion")["versions"] == champions["versions"]
+
+
+def test_another_version_replaces_the_vectors_and_an_index_finds_its_best_items(
+    warehouse: Path, export: Export, champions: dict[str, Any], spark: SparkSession
+) -> None:
+    done = export("models:/next/3")
+    assert done["versions"] == {name: version + 1 for name, version in champions["versions"].items()}
+    users, items, scores = exported(Warehouse(spark, str(warehouse)), done)
     index, ids = indexed(items)
     inner, found = index.search(np.array([row.vectors[0].vector for row in users], np.float32), 10)
     for at, row in enumerate(users):
