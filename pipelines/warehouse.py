@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.errors import WarehouseError
 
-LAYERS = ("bronze", "silver", "gold", "scores", "ops")
+LAYERS = ("bronze", "silver", "gold", "scores", "embeddings", "ops")
 
 
 @dataclass(frozen=True)

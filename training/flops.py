@@ -15,11 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from training.batch import Rows, Samples
 from training.layers.embed import Sizes
-from training.model import as_model
+from training.model import Searchable, as_model
 from training.models.moe import Balanced
 from training.models.mos import MoS, MoSRanker, Stage
-from training.models.one_vector import OneVector
-from training.models.ulim.model import Ulim
 
 
 def one_target(sizes: Sizes, length: int, *, themes: int = 8, session: int = 8) -> tuple[Rows, Samples]:
@@ -93,11 +91,8 @@ def forward_flops(model: nn.Module, rows: Rows, samples: Samples, *, strand_leng
         match model:
             case MoS():
                 model.packed_vectors(rows, samples, strand_length)
-            case Ulim():
-                category, _ = model.categories(rows, samples, model.searched)
-                model.interests(rows, samples, category)
-            case OneVector():
-                model.states(rows, samples)
+            case Searchable():
+                model.retrieval_vectors(rows, samples)
             case _:
                 as_model(model).score_candidates(rows, samples)
     return int(counter.get_total_flops())

@@ -1,27 +1,28 @@
-"""The job: the newest published sequences through one version of a model, into a day of ``scores/users``."""
+"""The job: the newest published sequences through one version of a model, into a day of its tables."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from features.embeddings import ITEM_VECTORS, USER_VECTORS
 from pipelines.errors import ConfigError
 from pipelines.lock import hold_lock
 from pipelines.pointer import Published, require_published
 from pipelines.progress import Progress
 from pipelines.publish import read_published
+from pipelines.score.embeddings import ITEMS, USERS, item_vectors, require_vectors, user_vectors
 from pipelines.score.model import ModelVersion, resolve
 from pipelines.score.scores import ANSWERS, TABLE, last_rows, scorer
 from pipelines.spark import start_spark
 from pipelines.warehouse import Warehouse
 
 SEQUENCES = "gold/user_sequences"
-MADE_BY = ("model", "model_version", "publication", "top_k")
-"""Columns of ``scores/users`` that say what made a row."""
 
 
 @dataclass(frozen=True)
@@ -31,66 +32,97 @@ class ScoreRequest:
     warehouse: str
     model: str  # models:/NAME@champion or models:/NAME/VERSION
     top_k: int = 10
+    embeddings: bool = False  # vectors of users and items as well
     tracking: str | None = None  # MLflow's URI; default: its environment variables
-    again: bool = False  # score a day anew that this very model has scored
+    again: bool = False  # make a day anew that this very model has made
+
+
+@dataclass(frozen=True)
+class Output:
+    """A table of the job, the rows of a day, and the columns that say what made them."""
+
+    table: str
+    rows: DataFrame
+    made_by: Mapping[str, Any]
 
 
 def score_users(request: ScoreRequest) -> Mapping[str, Any]:
     """Score every user as of the published version; the summary that becomes the last line of stdout.
 
-    A day's rows are replaced in one commit. Nothing is done where the same version of the model has
-    scored the same publication. Raises SeqloomError.
+    A day's rows of a table are replaced in one commit. Nothing is done where the same version of the
+    model has made them from the same publication. Raises SeqloomError.
     """
     if request.top_k < 1:
         raise ConfigError(f"--top-k {request.top_k} must be at least 1")
     progress = Progress()
     pointer = require_published(request.warehouse)
     model = resolve(request.model, request.tracking)
+    if request.embeddings:
+        require_vectors(model)
     day = f"{pointer.as_of.astimezone(UTC):%Y-%m-%d}"
-    made_by = dict(zip(MADE_BY, (model.name, model.version, pointer.number, request.top_k), strict=True))
     progress.say(f"{model.uri} on {request.warehouse}, publication {pointer.number}, as of {pointer.as_of}")
     run_id = f"score-{uuid.uuid4().hex[:8]}"
     with hold_lock(request.warehouse, run_id):
         with progress.stage("start Spark"):
             spark = start_spark("seqloom score")
         warehouse = Warehouse(spark, request.warehouse, run_id)
-        if not request.again and scored_by(warehouse, day) == made_by:
-            progress.say(f"{day} holds these scores already; --again scores it anew")
-        else:
-            with progress.stage("score") as stage:
-                write_day(warehouse, pointer, model, day, made_by)
-                stage.say(f"{TABLE}, day {day}")
-        users = warehouse.read(TABLE).where(F.col("day") == day).count()
+        versions = {}
+        for output in outputs(warehouse, request, pointer, model):
+            if not request.again and made_by(warehouse, output, day) == output.made_by:
+                progress.say(f"{output.table}: {day} is there already; --again makes it anew")
+            else:
+                with progress.stage(output.table) as stage:
+                    write_day(warehouse, output, pointer, day)
+                    stage.say(f"day {day}")
+            versions[output.table] = warehouse.version(output.table)
+        counted = {"users": TABLE} | ({"items": ITEMS} if request.embeddings else {})
+        counts = {name: of_day(warehouse, table, day).count() for name, table in counted.items()}
     return {
         "model": model.name,
         "model_version": model.version,
         "publication": pointer.number,
         "as_of": pointer.as_of.isoformat(),
         "day": day,
-        "users": users,
-        "versions": {TABLE: warehouse.version(TABLE)},
+        **counts,
+        "versions": versions,
         "seconds": progress.seconds,
     }
 
 
-def write_day(
-    warehouse: Warehouse, pointer: Published, model: ModelVersion, day: str, made_by: Mapping[str, Any]
-) -> None:
-    """Put the scores of a day in place of those it had."""
+def outputs(
+    warehouse: Warehouse, request: ScoreRequest, pointer: Published, model: ModelVersion
+) -> Iterator[Output]:
+    """What was asked for; Spark computes the rows where they are written."""
     rows = last_rows(read_published(warehouse, SEQUENCES, pointer))
-    score = scorer(model, pointer.as_of, made_by["top_k"])
-    told = {name: F.lit(value) for name, value in made_by.items()}
+    told = {"model": model.name, "model_version": model.version, "publication": pointer.number}
+    scores = rows.mapInArrow(scorer(model, pointer.as_of, request.top_k), from_arrow_schema(ANSWERS))
+    yield Output(TABLE, scores, told | {"top_k": request.top_k})
+    if request.embeddings:
+        users = rows.mapInArrow(user_vectors(model, pointer.as_of), from_arrow_schema(USER_VECTORS))
+        yield Output(USERS, users, told)
+        items = warehouse.spark.range(1).mapInArrow(item_vectors(model), from_arrow_schema(ITEM_VECTORS))
+        yield Output(ITEMS, items, told)
+
+
+def write_day(warehouse: Warehouse, output: Output, pointer: Published, day: str) -> None:
+    """Put the rows of a day in place of those it had."""
+    told = {name: F.lit(value) for name, value in output.made_by.items()}
     told |= {"as_of": F.lit(pointer.as_of).cast("timestamp"), "day": F.lit(day).cast("date")}
-    frame = rows.mapInArrow(score, from_arrow_schema(ANSWERS)).withColumns(told)
-    if warehouse.exists(TABLE):
-        warehouse.replace(frame, TABLE, f"day = '{day}'")
+    frame = output.rows.withColumns(told)
+    if warehouse.exists(output.table):
+        warehouse.replace(frame, output.table, f"day = '{day}'")
     else:
-        warehouse.append(frame, TABLE, partition_by=("day",))
+        warehouse.append(frame, output.table, partition_by=("day",))
 
 
-def scored_by(warehouse: Warehouse, day: str) -> dict[str, Any] | None:
-    """What made a day's scores; None where there are none."""
-    if not warehouse.exists(TABLE):
+def made_by(warehouse: Warehouse, output: Output, day: str) -> dict[str, Any] | None:
+    """What made the rows of a day that a table holds; None where there are none."""
+    if not warehouse.exists(output.table):
         return None
-    row = warehouse.read(TABLE).where(F.col("day") == day).select(*MADE_BY).first()
+    row = of_day(warehouse, output.table, day).select(*output.made_by).first()
     return row.asDict() if row else None
+
+
+def of_day(warehouse: Warehouse, table: str, day: str) -> DataFrame:
+    """The rows of a day."""
+    return warehouse.read(table).where(F.col("day") == day)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from training.batch import Batch, Rows, Samples, all_targets
 from training.layers.objective import hide_untrained, mean_where, next_item_nll, trained_items
-from training.model import Loss
+from training.model import Loss, Retrieval
 
 
 class OneVector(nn.Module, ABC):
@@ -45,7 +45,7 @@ class OneVector(nn.Module, ABC):
         candidates = self.item_vectors()[samples.cand_item.long()]  # (N, 1 + C, d)
         return (self.states(rows, samples)[:, None] * candidates).sum(-1, dtype=torch.float32)
 
-    def retrieval_vectors(self, rows: Rows, samples: Samples) -> tuple[Tensor, Tensor]:
-        """Vectors (N, 1, d) to search the item table with, and their weights (N, 1), all one."""
+    def retrieval_vectors(self, rows: Rows, samples: Samples) -> Retrieval:
+        """One vector (N, 1, d) a sample, of weight one, to search all items with."""
         states = self.states(rows, samples)[:, None]
-        return states, torch.ones_like(states[..., 0])
+        return Retrieval(states, torch.ones(states.shape[:2], device=states.device))

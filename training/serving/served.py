@@ -12,11 +12,14 @@ import pyarrow as pa
 import torch
 from torch import nn
 
+from features.embeddings import USER_VECTORS
 from features.tags import Themes
 from training.errors import RequestError
 from training.fit.config import Config
 from training.fit.models import is_click
+from training.model import Searchable
 from training.serving.answers import Answer, Ranking, answers, frame_of, of_candidates, top_items
+from training.serving.embeddings import item_table, searchable, user_table
 from training.serving.history import Counts, Histories, histories
 from training.serving.questions import Asking, Questions
 from training.serving.request import Asked, from_records, read_request, read_unit
@@ -28,6 +31,11 @@ from training.windows import window_rule
 Candidates = Mapping[int, Sequence[str]]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(instant: datetime) -> int:
+    """µs since 1970 of a time with a zone."""
+    return (instant - EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -98,8 +106,42 @@ class Served:
         user has several, or an event at or after ``as_of``.
         """
         users = rows.column("user_id").to_pylist()
-        instant = (as_of - EPOCH) // timedelta(microseconds=1)
-        return self._frame(rows, users, instant, top_k=top_k, candidates={}, counts={})
+        return self._frame(rows, users, microseconds(as_of), top_k=top_k, candidates={}, counts={})
+
+    @property
+    def searchable(self) -> bool:
+        """Whether the model has vectors of users and items, which the two methods below need."""
+        return searchable(self.model) is not None
+
+    @torch.inference_mode()
+    def item_vectors(self) -> pa.Table:
+        """``features.embeddings.ITEM_VECTORS`` of all items that the model knows."""
+        return item_table(self._searched().item_vectors(), self.vocabulary)
+
+    @torch.inference_mode()
+    def user_vectors(self, rows: pa.Table, *, as_of: datetime) -> pa.Table:
+        """``features.embeddings.USER_VECTORS`` of the users of rows as in ``recommend_rows``, in no order.
+
+        By them, items rank and weigh as in the answers of ``recommend_rows``.
+        """
+        model, users = self._searched(), rows.column("user_id").to_pylist()
+        parts = [
+            user_table(
+                [users[at] for at in asked.user.tolist()],
+                model.retrieval_vectors(asked.rows, asked.samples),
+                self.vocabulary,
+            )
+            for asked in self.asking.questions(rows, users, microseconds(as_of))
+        ]
+        return pa.concat_tables([USER_VECTORS.empty_table(), *parts])
+
+    def _searched(self) -> Searchable:
+        found = searchable(self.model)
+        if found is None:
+            raise RequestError(
+                f"{self.config.model.name} has no vectors of users and items; ask it by recommend"
+            )
+        return found
 
     def _frame(
         self,

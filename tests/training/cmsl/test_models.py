@@ -124,10 +124,10 @@ def test_the_catalogue_holds_the_candidates(made: Made) -> None:
 def test_retrieval_vectors_give_the_scores() -> None:
     model, rows = retrieval(), random_rows(7)
     samples = all_targets(rows)
-    vectors, weights = model.retrieval_vectors(rows, samples)
-    scores = (vectors[:, 0] @ model.embed.item_vectors().T)[:, 2:]
+    found = model.retrieval_vectors(rows, samples)
+    scores = (found.vectors[:, 0] @ model.item_vectors().T)[:, 2:]
     torch.testing.assert_close(scores, model.score_catalogue(rows, samples)[:, 2:])
-    assert torch.equal(weights, torch.ones(len(samples.row), 1))
+    assert torch.equal(found.weight, torch.ones(len(samples.row), 1)) and found.category is None
 
 
 def test_retrieval_loss_is_the_mean_cross_entropy_of_known_targets() -> None:

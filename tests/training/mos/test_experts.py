@@ -136,10 +136,11 @@ def test_scores_are_the_mixture_of_the_retrieval_vectors(fusion):
     model = MoS(SIZES, Shape(dim=DIM), codes=40, strands=STRANDS, window=WINDOW, fusion=fusion).eval()
     samples = all_targets(rows)
     with torch.no_grad():
-        vectors, weights = model.retrieval_vectors(rows, samples)
+        vectors, weights, category = model.retrieval_vectors(rows, samples)
         scores = model.score_catalogue(rows, samples)
     assert vectors.shape[1] == (2 + STRANDS if fusion == "mixture" else 1)
-    table = model.embed.item_vectors()[2:].double()
+    assert category is None
+    table = model.item_vectors()[2:].double()
     expected = (weights[..., None].double() * (vectors.double() @ table.T).softmax(-1)).sum(1).log()
     torch.testing.assert_close(scores[:, 2:].double(), expected, atol=1e-5, rtol=1e-5)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,7 +23,7 @@ from training.batch import Batch, all_targets
 from training.flops import forward_flops, one_target
 from training.layers.embed import Sizes
 from training.layers.encoder import Shape
-from training.model import Model
+from training.model import Model, Searchable
 from training.models.match import body_parameters
 from training.models.ulim.control import GlobalRetrieval, matched_control
 from training.models.ulim.model import Ulim
@@ -143,6 +144,34 @@ def test_catalogue_scores_equal_a_loop() -> None:
             expected[items - 2] += 0.5 * log_prob[n, k].exp() * within
         assert torch.allclose(scores[n, 2:], expected.log(), atol=1e-4)
     assert (scores[:, :2] == -torch.inf).all()
+
+
+@torch.no_grad()
+def test_scores_are_the_shares_of_the_retrieval_vectors() -> None:
+    """With fewer categories searched than there are, with one more than hold items, and with all codes."""
+    rows = random_rows(2, users=3, longest=12)
+    samples = all_targets(rows)
+    known = torch.where(torch.arange(ITEMS) % 9 == 0, 1, ITEM_CATEGORY)  # some items have no category
+    own = torch.where(known == CATEGORIES - 1, 2, known)  # and one category no items
+    torch.manual_seed(0)
+    model = Ulim(SIZES, own, SHAPE, category_dim=8).eval()
+    for searched, vectors in ((2, 3), (CATEGORIES - 2, 1 + CATEGORIES - 2), (25, 1 + CATEGORIES)):
+        model.searched = searched
+        found = model.retrieval_vectors(rows, samples)
+        assert isinstance(model, Searchable) and found.category is not None
+        assert found.vectors.shape == (len(samples.row), vectors, SHAPE.dim)
+        assert (found.category[:, 0] == 0).all() and (found.weight[:, 0] == 0.5).all()
+        empty = (found.category[:, 1:] == CATEGORIES - 1) | (found.category[:, 1:] < 2)
+        assert torch.equal(found.weight[:, 1:] == 0, empty)
+        logits = (found.vectors @ model.item_vectors().T).double().numpy()
+        shares = np.zeros((len(samples.row), ITEMS))
+        for n, e in np.ndindex(*found.weight.shape):
+            category = int(found.category[n, e])
+            items = np.arange(2, ITEMS) if category == 0 else np.flatnonzero(own.numpy() == category)
+            within = np.exp(logits[n, e, items])
+            shares[n, items] += float(found.weight[n, e]) * within / within.sum()
+        scores = model.score_catalogue(rows, samples).numpy()
+        np.testing.assert_allclose(scores[:, 2:], np.log(shares[:, 2:]), rtol=1e-5, atol=1e-5)
 
 
 def test_scores_are_a_distribution_when_every_category_is_searched() -> None:

@@ -9,7 +9,7 @@ from training.layers.encoder import SequenceEncoder, Shape
 from training.layers.objective import mean_where, mixture_scores, next_item_nll, trained_items
 from training.layers.query import QueryHead
 from training.losses import HIDDEN
-from training.model import Loss
+from training.model import Loss, Retrieval
 from training.models.mos.experts import FIRST_STRAND, Experts, ExpertStates, joined_strand
 from training.models.mos.fusion import Fusion, Gate, fuse
 from training.models.mos.router import Router
@@ -82,20 +82,21 @@ class MoS(nn.Module):
             raise ValueError("these samples have no candidates; give them cand_item")
         return self.score_catalogue(rows, samples).gather(1, samples.cand_item.long())
 
-    def retrieval_vectors(self, rows: Rows, samples: Samples) -> tuple[Tensor, Tensor]:
-        """Vectors (N, E, d) to search the item table with, and their gates (N, E), which sum to one.
+    def item_vectors(self) -> Tensor:
+        """(V, d) vectors to search by inner product."""
+        return self.embed.item_vectors()
 
-        A merge takes each item's Σ_e gate · softmax over what vector e found; absent experts weigh 0.
-        """
+    def retrieval_vectors(self, rows: Rows, samples: Samples) -> Retrieval:
+        """A vector of each expert (N, E, d), weighed by its gate: 0 where it is absent; fused, one of all."""
         states, log_gates = self._scoring(rows, samples)
-        return states, log_gates.exp()
+        return Retrieval(states, log_gates.exp())
 
-    def packed_vectors(self, rows: Rows, samples: Samples, length: int) -> tuple[Tensor, Tensor]:
+    def packed_vectors(self, rows: Rows, samples: Samples, length: int) -> Retrieval:
         """``retrieval_vectors`` from packed strands of ``length`` (T) events: few FLOPs for few samples."""
         tagged = self.router.tagged(rows, self.embed.item_vectors(), samples)
         found = self.experts.packed(self.embed(tagged), tagged, samples, length)
         states, log_gates = fuse(self.fusion, found.states, self.gate(found))
-        return states, log_gates.exp()
+        return Retrieval(states, log_gates.exp())
 
     def found(self, rows: Rows, samples: Samples) -> ExpertStates:
         """What each expert says of the samples."""

@@ -31,6 +31,11 @@ class CatalogueByCategory(nn.Module):
         self.register_buffer("order", order[held])
         self.register_buffer("bounds", torch.cat([counts.new_zeros(1), counts.cumsum(0)]))
 
+    @property
+    def counts(self) -> Tensor:
+        """(C,) int64 items of each category."""
+        return self.bounds.diff()
+
     def of_targets(self, samples: Samples) -> Tensor:
         """(N,) int32 category of the targets: where retrieval looks for a trained item, else the event's.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from features.codes import FIRST_INDEX
+from features.codes import FIRST_INDEX, PADDING
 from training.batch import Batch, Groups, Rows, Samples
 from training.groups import LONG, SHORT
 from training.layers.embed import EventEmbedding, Sizes
@@ -21,7 +21,7 @@ from training.layers.encoder import Shape
 from training.layers.gather import gather_events, recent_places
 from training.layers.objective import hide_untrained, mean_where, next_item_nll, trained_items
 from training.losses import HIDDEN, full_log_probs
-from training.model import Loss
+from training.model import Loss, Retrieval
 from training.models.ulim.catalogue import CatalogueByCategory, by_category
 from training.models.ulim.encoders import ShortTerm, TargetAttention
 from training.models.ulim.history import ranks_in_category, ranks_of_places
@@ -118,6 +118,22 @@ class Ulim(nn.Module):
         short = full_log_probs(found.short, self.item_vectors()) + math.log(SHORT_SHARE)
         long = self._hierarchical(found.long, category, log_prob) + math.log1p(-SHORT_SHARE)
         return hide_untrained(torch.logaddexp(short, long))
+
+    def retrieval_vectors(self, rows: Rows, samples: Samples) -> Retrieval:
+        """(N, 1 + K, d): the short-term vector for all items, K = ``searched`` long-term ones.
+
+        They weigh ½ and ½ P(category), as in ``score_catalogue``; a category without items weighs 0.
+        """
+        category, log_prob = self.categories(rows, samples, self.searched)
+        found = self.interests(rows, samples, category)
+        short = torch.full_like(log_prob[:, :1], SHORT_SHARE)
+        long = (1 - SHORT_SHARE) * log_prob.exp() * (self.catalogue.counts[category] > 0)
+        everything = torch.full_like(category[:, :1], PADDING)
+        return Retrieval(
+            torch.cat([found.short[:, None], found.long], dim=1),
+            torch.cat([short, long], dim=1),
+            torch.cat([everything, category], dim=1),
+        )
 
     def score_candidates(self, rows: Rows, samples: Samples) -> Tensor:
         """(N, 1 + C) float32: the catalogue's scores of the candidates."""
