@@ -41,7 +41,7 @@ newest ones, which none of them has learned from or been chosen by. The challeng
 champion where
   1. the lower end of the 95 % interval of the difference (paired bootstrap over users) is above 0 against the
      champion and against every --control, and
-  2. on every guarded slice it is above -tolerance against the champion.
+  2. on every guarded slice of enough users it is above -tolerance against the champion.
 An item that a model does not know is a miss for it. Without a champion the controls alone decide, or --first.
 The decision, its figures, the window and the publication become tags of the version, a section of its model
 card and a report (promotions/ of its run)."""
@@ -135,6 +135,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         default=0.02,
         metavar="X",
         help="of guarded slices, in the metric's units (0.02)",
+    )
+    promote.add_argument(
+        "--guard-users", type=_whole, default=30, metavar="N", help="a slice of fewer decides nothing (30)"
     )
 
     due = command("due", "say whether it is time to train", DUE)

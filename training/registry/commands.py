@@ -58,6 +58,7 @@ def _promote(tracking: Tracking, args: Namespace) -> Answer:
         "metric": args.metric,
         "guarded": None if args.guard is None else tuple(args.guard),
         "tolerance": args.tolerance,
+        "guard_users": args.guard_users,
     }
     return Answer(
         *promote(tracking, Asked(**{key: value for key, value in asked.items() if value is not None}))

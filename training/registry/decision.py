@@ -13,8 +13,6 @@ from training.registry.contest import Answers
 GUARDED: Final = ("first_of_session", PRIMARY, "within_session", "history_0_9")
 """Slices that must not fall, where nothing else is asked (our choice)."""
 
-_ENOUGH_USERS: Final = 2  # to resample
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -22,12 +20,13 @@ class Rule:
 
     *Better*: the lower end of the ``level`` interval of the difference, paired bootstrap over users, is
     above 0. *No fall*: on each guarded slice the lower end is above −``tolerance`` (in the metric's own
-    units); a slice with fewer than two users is reported as not measured and decides nothing.
+    units); a slice of fewer users than ``guard_users`` (our choice: 30 show little) decides nothing.
     """
 
     metric: str
     guarded: tuple[str, ...] = GUARDED
     tolerance: float = 0.02
+    guard_users: int = 30
     level: float = 0.95
 
     def __str__(self) -> str:
@@ -72,7 +71,7 @@ def _on(challenger: Answers, rival: Answers, rule: Rule, name: str) -> Interval 
     inside = rival.frame[SLICES[name](rival.frame)]
     if rule.metric in inside:  # a column such as auc has no value where a target has no rivals
         inside = inside[inside[rule.metric].notna()]
-    if inside["user"].nunique() < _ENOUGH_USERS:
+    if inside["user"].nunique() < max(2, rule.guard_users):  # one cannot be resampled
         return None
     return compare({0: challenger.frame}, {0: rival.frame}, rule.metric, name, level=rule.level)
 

@@ -52,6 +52,7 @@ class Asked:
     metric: str | None = None  # default: what the challenger's weights were chosen by
     guarded: tuple[str, ...] = GUARDED
     tolerance: float = Rule.tolerance
+    guard_users: int = Rule.guard_users
 
 
 def promote(tracking: Tracking, asked: Asked) -> tuple[dict[str, Any], bool]:
@@ -132,7 +133,7 @@ def _rule(asked: Asked, configs: Sequence[Config]) -> Rule:
         known = ["auc"]
     if metric not in known:
         raise ConfigError(f"--metric {metric}: not measured of these models; one of {', '.join(known)}")
-    return Rule(metric, asked.guarded, asked.tolerance)
+    return Rule(metric, asked.guarded, asked.tolerance, asked.guard_users)
 
 
 def _warehouse_of(challenger: Contestant) -> str:

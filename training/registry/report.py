@@ -157,7 +157,7 @@ def _differences(duels: Sequence[Duel], rule: Rule) -> str:
         for name, interval in {"all": one.overall, **one.guarded}.items():
             bound = "> 0" if name == "all" else f"> −{rule.tolerance:g}"
             if interval is None:
-                rows.append([one.rival, label(name), "–", "–", bound, "not measured"])
+                rows.append([one.rival, label(name), "–", "–", bound, "too few users"])
                 continue
             holds = interval.above_zero if name == "all" else interval.low > -rule.tolerance
             sizes = f"{interval.users:,} / {interval.targets:,}"

@@ -77,11 +77,16 @@ def test_the_tolerance_bounds_the_lower_end_and_not_the_estimate() -> None:
     assert not verdict(ours, theirs, Rule("hr_10", ("first_of_session",), tolerance=abs(one.low) + 1e-9))
 
 
-def test_a_slice_that_cannot_be_resampled_decides_nothing() -> None:
-    one = duel(
-        answers("v2", drawn(0.5, 1)), answers("v1", drawn(0.3, 2)), Rule("hr_10", ("hopping",)), guarded=True
-    )
-    assert one.guarded == {"hopping": None} and one.faults(Rule("hr_10", ("hopping",))) == []
+@pytest.mark.parametrize("users", [0, 29, 30])
+def test_a_slice_of_few_users_decides_nothing(users: int) -> None:
+    rule = Rule("hr_10", ("hopping",))
+    ours, theirs = answers("v2", drawn(0.1, 1)), answers("v1", drawn(0.3, 2))
+    for one in (ours, theirs):
+        one.frame["hop"] = np.where(one.frame["user"] < users, 1, 0)
+    found = duel(ours, theirs, rule, guarded=True)
+    measured = users >= 30
+    assert (found.guarded["hopping"] is not None) == measured
+    assert len(found.faults(rule)) == 1 + measured
 
 
 def test_controls_must_be_beaten_but_guard_nothing() -> None:

@@ -34,7 +34,7 @@ def test_a_control_may_be_a_registered_model(command: Command, fit: Fit) -> None
 
 @pytest.mark.usefixtures("three")
 def test_the_better_one_becomes_champion_and_says_why(command: Command, tracking: Tracking, fit: Fit) -> None:
-    status, summary, told = command("promote", "--name", "next", "--version", 2)
+    status, summary, told = command("promote", "--name", "next", "--version", 2, "--guard-users", 2)
     assert (status, summary["decision"], summary["champion_before"]) == (0, "promoted", 1)
     assert aliases(tracking.client, "next") == {"champion": 2, "previous": 1}
     window = summary["window"]
@@ -74,11 +74,11 @@ def _hits(summary: dict[str, Any], label: str) -> float:
 @pytest.mark.usefixtures("three")
 def test_a_worse_one_stays_out_and_again_changes_nothing(command: Command, tracking: Tracking) -> None:
     command("promote", "--name", "next", "--version", 2)
-    first = command("promote", "--name", "next")
+    first = command("promote", "--name", "next", "--guard-users", 2)
     assert (first[0], first[1]["version"], first[1]["champion"]) == (3, 3, 2)
     assert "not shown better than champion v2: -" in first[2] and "may fall against champion v2" in first[2]
     before = find(tracking.client, "next", 3)
-    status, summary, _ = command("promote", "--name", "next", "--version", 3)
+    status, summary, _ = command("promote", "--name", "next", "--version", 3, "--guard-users", 2)
     after = find(tracking.client, "next", 3)
     assert (status, summary, after.tags, after.description) == (3, first[1], before.tags, before.description)
     assert aliases(tracking.client, "next") == {"champion": 2, "previous": 1}
