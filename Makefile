@@ -36,7 +36,7 @@ $(AIRFLOW): .ci/setup_airflow conf/constraints-airflow.txt
 	@PYTHON=$(PYTHON) bash .ci/setup_airflow
 	@touch $@
 
-airflow-demo: setup-train airflow  ## Airflow on the demo's events, for you to look at (PORT=8080)
+airflow-demo: setup-train airflow  ## Airflow at work on generated events, for you to look at (PORT=8080)
 	@DEMO=$(DEMO) bash airflow/demo.sh
 
 demo: setup-train  ## generated events with known truth to tables, models and scores (EVENTS=100000 STEPS=200)

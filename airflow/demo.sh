@@ -1,24 +1,31 @@
 #!/usr/bin/env bash
-# Airflow for a person to look at: the DAGs on the demo's events, in a database and a folder of their own.
-# make airflow-demo; Ctrl-C ends it. DEMO=folder as in make demo.
+# Airflow for a person to look at, in a database and a folder of its own: the daily DAG on generated events of
+# the nine days up to today. It runs yesterday by itself. make airflow-demo; Ctrl-C ends it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 DEMO=$(realpath -m "${DEMO:-demo}")
 export AIRFLOW_HOME="$DEMO/airflow"
 export AIRFLOW__CORE__DAGS_FOLDER="$PWD/airflow/dags" AIRFLOW__CORE__LOAD_EXAMPLES=False
+export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=False
 export AIRFLOW__API__PORT="${PORT:-8080}" AIRFLOW__API__HOST=127.0.0.1
 export AIRFLOW_CONN_SPARK_DEFAULT='{"conn_type": "spark", "host": "local[2]"}'
 BIN=.venv-airflow/bin
 mkdir -p "$AIRFLOW_HOME"
 
-[ -d "$DEMO/events" ] || { echo "$DEMO has no events: run make demo first" >&2; exit 2; }
-sed "s#^path = .*#path = \"$DEMO/events\"#" conf/demo.toml >"$AIRFLOW_HOME/build.toml"
+EVENTS="$AIRFLOW_HOME/generated"
+if [ ! -d "$EVENTS" ]; then
+    START=$(.venv/bin/python -c "import datetime as d; print(d.datetime.now(d.UTC).date() - d.timedelta(days=9))")
+    .venv/bin/python jobs/generate_events.py --out "$EVENTS" --events 30000 --start "$START" --days 9 >/dev/null
+fi
+sed -e "s#^path = .*#path = \"$EVENTS/events\"#" -e '/^\[source.window\]/,$d' conf/demo.toml >"$AIRFLOW_HOME/build.toml"
+cp conf/train/mos.toml "$AIRFLOW_HOME/train.toml"
+printf '\n[training]\nsteps = 200\n[validation]\nevery = 200\n' >>"$AIRFLOW_HOME/train.toml"
 cat >"$AIRFLOW_HOME/variables.json" <<JSON
 {
     "seqloom_home": "$PWD",
     "seqloom_config": "$AIRFLOW_HOME/build.toml",
     "seqloom_warehouse": "$AIRFLOW_HOME/warehouse",
-    "seqloom_train": "$PWD/conf/train/mos.toml",
+    "seqloom_train": "$AIRFLOW_HOME/train.toml",
     "seqloom_model": "seqloom-demo",
     "seqloom_tracking": "sqlite:///$AIRFLOW_HOME/mlflow.db",
     "seqloom_runs": "$AIRFLOW_HOME/runs"
