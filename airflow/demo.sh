@@ -8,6 +8,7 @@ export AIRFLOW_HOME="$DEMO/airflow"
 export AIRFLOW__CORE__DAGS_FOLDER="$PWD/airflow/dags" AIRFLOW__CORE__LOAD_EXAMPLES=False
 export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=False
 export AIRFLOW__API__PORT="${PORT:-8080}" AIRFLOW__API__HOST=127.0.0.1
+export AIRFLOW__CORE__EXECUTION_API_SERVER_URL="http://127.0.0.1:$AIRFLOW__API__PORT/execution/"
 export AIRFLOW_CONN_SPARK_DEFAULT='{"conn_type": "spark", "host": "local[2]"}'
 BIN=.venv-airflow/bin
 mkdir -p "$AIRFLOW_HOME"
@@ -35,4 +36,11 @@ $BIN/airflow db migrate
 $BIN/airflow pools import airflow/pools.json
 $BIN/airflow variables import "$AIRFLOW_HOME/variables.json"
 echo "Airflow opens on http://127.0.0.1:$AIRFLOW__API__PORT; the password stands below and in $AIRFLOW_HOME" >&2
-exec $BIN/airflow standalone
+
+# Its parts outlive a Ctrl-C of their own accord: they are ended as one process group.
+set -m
+PATH="$PWD/$BIN:$PATH" airflow standalone & # it starts its parts by name
+PARTS=$!
+trap 'kill -TERM -- -$PARTS; sleep 3; kill -KILL -- -$PARTS' EXIT
+trap 'exit 130' INT TERM
+wait $PARTS

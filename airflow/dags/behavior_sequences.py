@@ -10,7 +10,7 @@ from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, task
 from seqloom_tasks import SEQUENCES, WAREHOUSE, RunCommand, SubmitJob
 
 CHAMPION = Asset("seqloom_champion", uri="seqloom://registry/champion")
-SCORES = Asset("seqloom_scores", uri="seqloom://warehouse/gold/scores")
+SCORES = Asset("seqloom_scores", uri="seqloom://warehouse/scores/users")
 
 MODEL = "{{ var.value.seqloom_model }}"
 END = "{{ data_interval_end | ts }}"

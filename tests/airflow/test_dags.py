@@ -76,6 +76,6 @@ def test_writers_of_the_warehouse_share_a_pool_and_tables_are_announced(found: A
     assert announced == {
         "seqloom://warehouse/gold/user_sequences",
         "seqloom://registry/champion",
-        "seqloom://warehouse/gold/scores",
+        "seqloom://warehouse/scores/users",
     }
     assert pools["seqloom_warehouse"]["slots"] == 1
