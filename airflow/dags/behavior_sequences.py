@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, task
 
-from seqloom_tasks import SEQUENCES, WAREHOUSE, RunCommand, SubmitJob
+from seqloom_tasks import SEQUENCES, WAREHOUSE, RunCommand, SubmitJob, lookback
 
 CHAMPION = Asset("seqloom_champion", uri="seqloom://registry/champion")
 SCORES = Asset("seqloom_scores", uri="seqloom://warehouse/scores/users")
@@ -26,7 +26,7 @@ with DAG(
     max_active_runs=1,
     tags=["seqloom"],
     params={
-        "lookback_days": Param(3, type="integer", minimum=0, description="days before, for late events"),
+        "lookback_days": lookback(),
         "train": Param("auto", enum=["auto", "always", "never"], description="auto: when a model is due"),
         "train_every_days": Param(7, type="integer", minimum=1),
         "holdout_days": Param(

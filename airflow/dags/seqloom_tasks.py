@@ -20,11 +20,17 @@ from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
-from airflow.sdk import Asset, BaseOperator, Context
+from airflow.sdk import Asset, BaseOperator, Context, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 SEQUENCES = Asset("seqloom_user_sequences", uri="seqloom://warehouse/gold/user_sequences")
 WAREHOUSE = "{{ var.value.seqloom_warehouse }}"
+
+
+def lookback() -> Param:
+    """Days before a range whose events are read again: what comes late is found there."""
+    return Param(3, type="integer", minimum=0, description="days before, for late events")
+
 
 FINAL = {2: "wrong arguments, config or source", 3: "a gate or a test was not passed"}
 """Exit statuses that another try would not change."""

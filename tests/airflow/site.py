@@ -14,29 +14,14 @@ from mlflow import MlflowClient
 from pipelines.synthetic.generate import generate
 from pipelines.synthetic.settings import Settings
 from tests.content import contents
+from tests.generated import SOURCE
 
 HOME: Final = Path(__file__).resolve().parents[2]
 AIRFLOW: Final = HOME / ".venv-airflow" / "bin" / "airflow"
 FIRST: Final = date(2025, 1, 1)
 """The day of the first events."""
 
-BUILD = """
-[source]
-path = "FOLDER/events"
-format = "csv"
-ts_unit = "iso"
-[source.columns]
-event_id = "event_id"
-user_id = "user_id"
-item_id = "item_id"
-category_id = "category_id"
-event_type = "event_type"
-ts = "ts"
-[source.event_types]
-pv = "browse"
-cart = "intent"
-fav = "intent"
-buy = "purchase"
+BUILD = SOURCE + """\
 [themes]
 count = 6
 [gates]
@@ -129,7 +114,7 @@ def make_site(folder: Path, airflow_home: Path) -> Site:
     """A site without events, its Airflow ready to run."""
     folder.mkdir()
     site = Site(folder, airflow_home)
-    (folder / "build.toml").write_text(BUILD.replace("FOLDER", str(folder)))
+    (folder / "build.toml").write_text(BUILD.replace("unset", str(folder / "events")))
     (folder / "train.toml").write_text(TRAIN)
     if not airflow_home.exists():
         airflow_home.mkdir()

@@ -31,6 +31,14 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("airflow") / "home"
 
 
+def started(folder: Path, airflow_home: Path, generated: Path, days: int) -> Site:
+    """A site to which the events of its first days have come."""
+    site = make_site(folder, airflow_home)
+    for day in range(1, days + 1):
+        site.arrive(generated, day)
+    return site
+
+
 def scores(site: Site, day: str) -> pd.DataFrame:
     """A day's scores by user, without what differs between two publications of the same rows."""
     table = read_table(str(site.warehouse), "scores/users").to_pandas()
@@ -61,10 +69,7 @@ def spoil(file: Path) -> None:
 def test_days_pass_and_a_broken_one_changes_nothing(
     generated: Path, airflow_home: Path, tmp_path: Path
 ) -> None:
-    site = make_site(tmp_path / "site", airflow_home)
-    for day in range(1, 10):
-        site.arrive(generated, day)
-
+    site = started(tmp_path / "site", airflow_home, generated, days=9)
     status, said = site.run(DAILY, midnight(9), lookback_days=8)
     assert status == 0, said[-5000:]
     assert registry(site) == {"versions": [1], "champion": 1}, "no champion yet: one is trained"
@@ -117,9 +122,7 @@ def test_a_backfill_of_ten_days_equals_ten_daily_runs(
     generated: Path, airflow_home: Path, tmp_path: Path
 ) -> None:
     """Both go on from one first build, whose fit is frozen then: equality is promised for one fit."""
-    daily = make_site(tmp_path / "daily", airflow_home)
-    for day in range(1, 4):
-        daily.arrive(generated, day)
+    daily = started(tmp_path / "daily", airflow_home, generated, days=3)
     status, said = daily.run(DAILY, midnight(3), only="build")
     assert status == 0, said[-5000:]
     at_once = make_site(tmp_path / "at-once", airflow_home)

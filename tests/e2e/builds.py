@@ -10,28 +10,13 @@ import pandas as pd
 
 from pipelines.build import BuildRequest, build
 from pipelines.synthetic.settings import Settings
+from tests.generated import SOURCE
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 COLUMNS = ["event_id", "user_id", "item_id", "category_id", "event_type", "ts"]
 
-CONFIG = """
-[source]
-path = "unset"
-format = "csv"
-ts_unit = "iso"
-[source.columns]
-event_id = "event_id"
-user_id = "user_id"
-item_id = "item_id"
-category_id = "category_id"
-event_type = "event_type"
-ts = "ts"
-[source.event_types]
-pv = "browse"
-cart = "intent"
-fav = "intent"
-buy = "purchase"
+CONFIG = SOURCE + """\
 [source.window]
 start = "2026-01-01T00:00:00Z"
 end = "2026-01-10T00:00:00Z"
