@@ -1,8 +1,8 @@
 """Past days in one go: their events into the tables, up to the end of the range; started by hand only.
 
-One build over the range, and over the days before it that daily runs read again for late events, gives the tables
-that a build a day would have given. Models and scores are of the present: the next daily run brings them. Waits
-for the daily run through the pool ``seqloom_warehouse``.
+One build over the range, and over the days before it that daily runs read again for late events, gives the
+tables that a build a day would have given. Models and scores are of the present: the next daily run brings
+them. Waits for the daily run through the pool ``seqloom_warehouse``.
 """
 
 from datetime import datetime, timedelta
