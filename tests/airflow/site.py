@@ -21,7 +21,7 @@ AIRFLOW: Final = HOME / ".venv-airflow" / "bin" / "airflow"
 FIRST: Final = date(2025, 1, 1)
 """The day of the first events."""
 
-BUILD = SOURCE + """\
+BUILD = f"""{SOURCE}\
 [themes]
 count = 6
 [gates]

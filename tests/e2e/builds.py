@@ -16,7 +16,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 COLUMNS = ["event_id", "user_id", "item_id", "category_id", "event_type", "ts"]
 
-CONFIG = SOURCE + """\
+CONFIG = f"""{SOURCE}\
 [source.window]
 start = "2026-01-01T00:00:00Z"
 end = "2026-01-10T00:00:00Z"
