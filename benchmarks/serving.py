@@ -16,20 +16,14 @@ which other work on the machine does not change much.
 import argparse
 import csv
 import json
-import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import mlflow
 import numpy as np
@@ -49,12 +43,13 @@ from training.published import SEQUENCES, Publication, publication_numbered
 from training.rows import take
 from training.serving.bundle import load_bundle, write_bundle
 from training.serving.logging import log_bundle
+from training.serving.loopback import Server, serving
 from training.serving.questions import ROW_COLUMNS, Questions
 from training.serving.served import EPOCH, Served
 
 RAW = ["user_id", "item_id", "category_id", "event_type", "ts", "event_id", "sequence", "session_key"]
 NAMES_ONLY = ("rows.row_id", "samples.row")  # of a row in the table's version, and in the batch
-READY_SECONDS, WARM_UP, BEST = 120, 20, 10
+WARM_UP, BEST = 20, 10
 
 Asked = dict[int, tuple[Questions, int]]
 """Each user's questions, and the place in them."""
@@ -157,52 +152,16 @@ def in_process(served: Served, request: pd.DataFrame, as_of: datetime, repeats: 
         print(f"in process, {name}: p50 {1e3 * cuts[49]:.1f} ms, p99 {1e3 * cuts[98]:.1f} ms")
 
 
-class Server(NamedTuple):
-    """A running server."""
-
-    port: int
-    pid: int
-
-    def cpu_seconds(self) -> float:
-        own = psutil.Process(self.pid)
-        times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
-        return sum(used.user + used.system for used in times)
-
-
-@contextmanager
-def serving(model_uri: str, tracking: str) -> Iterator[Server]:
-    """``mlflow models serve`` on a free port of loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", model_uri, "--env-manager", "local"]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port)],
-        env=os.environ | {"MLFLOW_TRACKING_URI": tracking, "PATH": path},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        until = time.monotonic() + READY_SECONDS
-        while time.monotonic() < until:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            raise SystemExit(f"the server did not answer within {READY_SECONDS} s")
-        yield Server(port, process.pid)
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait()
+def cpu_seconds(server: Server) -> float:
+    """CPU time of the server's processes so far."""
+    own = psutil.Process(server.pid)
+    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+    return sum(used.user + used.system for used in times)
 
 
 def ask_by_ab(server: Server, body: Path, requests: int, concurrency: int) -> str:
     """What ApacheBench measures, in words."""
-    url, before = f"http://127.0.0.1:{server.port}/invocations", server.cpu_seconds()
+    url, before = f"{server.url}/invocations", cpu_seconds(server)
     with tempfile.TemporaryDirectory() as folder:
         cuts = Path(folder) / "cuts.csv"
         command = ["ab", "-k", "-q", "-n", str(requests), "-c", str(concurrency), "-e", str(cuts)]
@@ -210,7 +169,7 @@ def ask_by_ab(server: Server, body: Path, requests: int, concurrency: int) -> st
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         with cuts.open() as file:
             at = {row[0]: float(row[1]) for row in list(csv.reader(file))[1:]}
-    cpu = 1e3 * (server.cpu_seconds() - before) / requests
+    cpu = 1e3 * (cpu_seconds(server) - before) / requests
     lines = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
     rate = float(lines["Requests per second"].split()[0])
     failed = int(lines["Failed requests"]) + int(lines.get("Non-2xx responses", "0"))
@@ -227,7 +186,7 @@ def latency(bundle: Path, request: pd.DataFrame, as_of: datetime, given: argpars
         uri = log_bundle(bundle).model_uri
     split = {"columns": list(request.columns), "data": request.to_numpy(dtype=object).tolist()}
     forms = {"dataframe_split": split, "dataframe_records": request.to_dict("records")}
-    with serving(uri, tracking) as server:
+    with serving(uri, tracking, folder) as server:
         for name, form in forms.items():
             body = folder / f"{name}.json"
             body.write_text(json.dumps({name: form, "params": params}))

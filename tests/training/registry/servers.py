@@ -2,63 +2,25 @@
 
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE_S = 240
+from training.serving.loopback import free_port, on_loopback
+
 SERVER_ENV = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 @contextmanager
 def mlflow_server(backend: str, root: Path) -> Iterator[str]:
     """An MLflow server over a store, which hands artifacts on from a folder of its own; its URI."""
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend, "--workers", "1"]
-    command += ["--artifacts-destination", str(root / "served"), "--host", "127.0.0.1", "--port", str(port)]
-    told = root / "server.log"
-    with told.open("w") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=root,
-            stdout=log,
-            stderr=log,
-            env=os.environ | SERVER_ENV,
-            start_new_session=True,
-        )
-    try:
-        _wait(f"{uri}/health", process, told)
-        yield uri
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
-
-
-def _wait(address: str, process: "subprocess.Popen[bytes]", told: Path) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"{address} does not answer: {told.read_text()[-2000:]}")
-
-
-def free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return int(asked.getsockname()[1])
+    command += ["--artifacts-destination", str(root / "served")]
+    with on_loopback(command, root, SERVER_ENV, health="/health") as server:
+        yield server.url
 
 
 def postgres_programs() -> Path | None:

@@ -131,10 +131,7 @@ def test_a_run_is_registered_once(tracking: Tracking, logged: Run, run: Path, tm
 def test_a_run_that_was_logged_whole_only_gets_its_version(
     tracking: Tracking, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(mlflow.MlflowClient, "create_model_version", _full_disk)
-        with pytest.raises(OSError, match="full"):
-            register(tracking, run, "next")
+    fail_in("create_model_version", tracking, run, monkeypatch)
     (logged,) = tracking.client.search_runs([tracking.experiment])
     assert register(tracking, run, "next")["run_id"] == logged.info.run_id
 
@@ -146,15 +143,20 @@ def test_another_seed_is_another_version(tracking: Tracking, logged: Run, fit: F
 def test_what_was_logged_in_part_is_logged_anew(
     tracking: Tracking, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(mlflow.MlflowClient, "log_text", _full_disk)
-        with pytest.raises(OSError, match="full"):
-            register(tracking, run, "next")
+    fail_in("log_text", tracking, run, monkeypatch)
     assert not tracking.client.search_model_versions("name='next'")
     summary = register(tracking, run, "next")
     assert summary["version"] == 1
     ended = {one.info.run_id: one.info.status for one in tracking.client.search_runs([tracking.experiment])}
     assert ended.pop(summary["run_id"]) == "FINISHED" and list(ended.values()) == ["FAILED"]
+
+
+def fail_in(call: str, tracking: Tracking, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register a run on a disk that is full when MLflow's client is asked for ``call``."""
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, call, _full_disk)
+        with pytest.raises(OSError, match="full"):
+            register(tracking, run, "next")
 
 
 def _full_disk(*_: object, **__: object) -> None:

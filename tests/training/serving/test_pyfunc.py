@@ -2,10 +2,8 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,11 +19,11 @@ from mlflow.models.model import ModelInfo
 from tests.training.serving.test_parity import as_given
 from training.serving.contract import PACKAGES, input_example, requirements, signature
 from training.serving.logging import log_bundle
+from training.serving.loopback import serving
 from training.serving.served import Served
 
 AS_OF = "2024-03-09T00:00:00Z"
 EVENT = {"user_id": "u", "item_id": "i1", "ts": "2024-03-08T00:00:00Z", "event_type": "pv"}
-READY_SECONDS = 240
 
 
 @pytest.fixture(scope="module")
@@ -89,37 +87,8 @@ def test_a_request_at_fault_is_an_invalid_parameter(logged: tuple[ModelInfo, str
 @pytest.fixture(scope="module")
 def port(logged: tuple[ModelInfo, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Where ``mlflow models serve`` listens, started away from the checkout."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-    command = ["mlflow", "models", "serve", "-m", logged[0].model_uri, "--env-manager", "local"]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
-    with log.open("w") as file:
-        server = subprocess.Popen(
-            [sys.executable, "-m", *command, "--host", "127.0.0.1", "--port", str(found)],
-            env=os.environ
-            | {
-                "MLFLOW_TRACKING_URI": logged[1],
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            },
-            cwd=log.parent,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    try:
-        until = time.monotonic() + READY_SECONDS
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{found}/ping", timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None and time.monotonic() < until, log.read_text()
-                time.sleep(0.25)
-        yield found
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait()
+    with serving(logged[0].model_uri, logged[1], tmp_path_factory.mktemp("server")) as server:
+        yield server.port
 
 
 def ask(port: int, body: Any, kind: str = "application/json") -> tuple[int, str]:
