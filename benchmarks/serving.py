@@ -205,9 +205,11 @@ def main() -> int:
     parser.add_argument("--run", type=Path, required=True, help="output folder of python -m training.fit")
     parser.add_argument("--users", type=int, default=1_000)
     parser.add_argument("--events", type=int, default=1_000)
-    parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--requests", type=int, default=300, help="at least 100, for a p99 (default: 300)")
     parser.add_argument("--concurrency", type=int, default=4)
     given = parser.parse_args()
+    if given.requests < 100:
+        parser.error("--requests below 100 have no p99")
     if given.what == "latency" and shutil.which("ab") is None:
         raise SystemExit("ApacheBench is not there; install Debian's apache2-utils")
     published = publication_of(given.run)
