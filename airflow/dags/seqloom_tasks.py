@@ -26,15 +26,14 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 SEQUENCES = Asset("seqloom_user_sequences", uri="seqloom://warehouse/gold/user_sequences")
 WAREHOUSE = "{{ var.value.seqloom_warehouse }}"
 
+FINAL = {2: "wrong arguments, config or source", 3: "a gate or a test was not passed"}
+"""Exit statuses that another try would not change."""
+SAID = re.compile(r"(?:^|\s)error: (.+)$", re.MULTILINE)
+
 
 def lookback() -> Param:
     """Days before a range whose events are read again: what comes late is found there."""
     return Param(3, type="integer", minimum=0, description="days before, for late events")
-
-
-FINAL = {2: "wrong arguments, config or source", 3: "a gate or a test was not passed"}
-"""Exit statuses that another try would not change."""
-SAID = re.compile(r"(?:^|\s)error: (.+)$", re.MULTILINE)
 
 
 def failure(what: str, status: int | None, said: str) -> AirflowException:

@@ -8,12 +8,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 PATIENCE_SECONDS: Final = 240
-STARTING_SECONDS: Final = 0.25
+POLL_SECONDS: Final = 0.25
 
 
 class Server(NamedTuple):
@@ -53,7 +53,7 @@ def on_loopback(
         _wait(f"{server.url}{health}", process, told)
         yield server
     finally:
-        if process.poll() is None:
+        with suppress(ProcessLookupError):  # its workers may outlive the first process
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=60)
 
@@ -81,5 +81,5 @@ def _wait(address: str, process: "subprocess.Popen[bytes]", told: Path) -> None:
             with urllib.request.urlopen(address, timeout=5):
                 return
         except OSError:
-            time.sleep(STARTING_SECONDS)
+            time.sleep(POLL_SECONDS)
     raise RuntimeError(f"{address} does not answer: {told.read_text()[-2000:]}")
