@@ -127,14 +127,12 @@ def nulls(
     pairs: Iterable[tuple[str, str]],
     metric: str,
     name: str,
-    *,
-    relative_margin: float = 0.01,
 ) -> list[Contrast]:
     """Contrasts at 90 % of pairs that should not differ, each with its margin."""
     found = []
     for model, control in pairs:
         ours, theirs = results.frames(data, model), results.frames(data, control)
-        tested = equivalence(ours, theirs, metric, name, relative_margin=relative_margin)
+        tested = equivalence(ours, theirs, metric, name)
         found.append(Contrast(data, model, control, name, metric, tested.interval, tested.margin))
     return found
 
