@@ -3,7 +3,8 @@
 python benchmarks/ml100k_recbole.py --out DIR --seed N --epochs N
 
 Leaves DIR/sequences.npz (users' items in RecBole's order, the last for the test, the one before for the
-validation) and DIR/recbole-N.npz (rank of each user's test item), and, last, DIR/recbole-N.json.
+validation) and DIR/recbole-N.npz (rank of each user's test item), and, last, DIR/recbole-N.json. A run that was
+cut short goes on from its best epoch in DIR/recbole-N.
 """
 
 import argparse
@@ -26,7 +27,7 @@ def settings(out: Path, seed: int, epochs: int) -> dict:
         "seed": seed,
         "epochs": epochs,
         "stopping_step": 10,
-        "checkpoint_dir": str(out / "recbole"),
+        "checkpoint_dir": str(out / f"recbole-{seed}"),
         "MAX_ITEM_LIST_LENGTH": 50,
         "train_neg_sample_args": None,  # SASRec's CE loss is over the whole catalogue
         "eval_args": {
@@ -90,6 +91,8 @@ def main() -> None:
     init_seed(config["seed"], config["reproducibility"])
     model = SASRec(config, train._dataset)
     trainer = Trainer(config, model)
+    for cut_short in sorted(Path(config["checkpoint_dir"]).glob("*.pth"))[-1:]:  # its best epoch so far
+        trainer.resume_checkpoint(cut_short)
     began = time.perf_counter()
     trainer.fit(train, valid, saved=True, show_progress=False)
     seconds = time.perf_counter() - began
