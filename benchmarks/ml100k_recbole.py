@@ -3,8 +3,8 @@
 python benchmarks/ml100k_recbole.py --out DIR --seed N --epochs N
 
 Leaves DIR/sequences.npz (users' items in RecBole's order, the last for the test, the one before for the
-validation) and DIR/recbole-N.npz (rank of each user's test item), and, last, DIR/recbole-N.json. A run that was
-cut short goes on from its best epoch in DIR/recbole-N.
+validation) and DIR/recbole-N.npz (rank of each user's test item), and, last, DIR/recbole-N.json. A run that
+was cut short goes on from its best epoch, kept in the folder DIR/recbole-N.
 """
 
 import argparse
