@@ -40,12 +40,13 @@ def plot_slices(
     offsets = np.linspace(-0.36, 0.36, len(models)) if len(models) > 1 else np.zeros(1)
     for number, model in enumerate(models):
         own = found.loc[model].reindex(present)
+        colour, marker = look(number)
         axes.errorbar(
             own["mean"],
             np.arange(len(present)) + offsets[number],
             xerr=own["std"].fillna(0),
-            fmt=MARKERS[number % len(MARKERS)],
-            color=COLOURS[number % len(COLOURS)],
+            fmt=marker,
+            color=colour,
             markersize=6,
             elinewidth=1.5,
             capsize=2.5,
@@ -69,14 +70,18 @@ def plot_slices(
 def plot_contrasts(contrasts: Sequence[Contrast], path: Path, *, title: str | None = None) -> None:
     """Differences to controls with their intervals, top to bottom; hollow where nothing is established.
 
-    A grey band is the margin of equivalence. All contrasts share a metric. Written as PNG.
+    A grey band is the margin of equivalence. Written as PNG. ValueError where metrics differ: they share an
+    axis.
     """
+    metrics = sorted({contrast.metric for contrast in contrasts})
+    if len(metrics) != 1:
+        raise ValueError(f"contrasts of {', '.join(metrics)} cannot share an axis; plot each for itself")
     figure = Figure(figsize=(9, 1.5 + 0.36 * len(contrasts)), layout="constrained")
     axes = figure.subplots()
     models = list(dict.fromkeys(contrast.model for contrast in contrasts))
     for place, contrast in enumerate(contrasts):
-        number = models.index(contrast.model)
-        colour, found = COLOURS[number % len(COLOURS)], contrast.interval
+        colour, marker = look(models.index(contrast.model))
+        found = contrast.interval
         settled = contrast.verdict in ("better", "worse", "equivalent")
         if contrast.margin is not None:
             axes.barh(place, 2 * contrast.margin, 0.8, -contrast.margin, color=FAINT, zorder=0)
@@ -84,7 +89,7 @@ def plot_contrasts(contrasts: Sequence[Contrast], path: Path, *, title: str | No
         axes.plot(
             found.estimate,
             place,
-            MARKERS[number % len(MARKERS)],
+            marker,
             color=colour,
             markersize=7,
             markerfacecolor=colour if settled else "white",
@@ -95,11 +100,20 @@ def plot_contrasts(contrasts: Sequence[Contrast], path: Path, *, title: str | No
     axes.axvline(0, color=INK, linewidth=1)
     levels = sorted({contrast.interval.level for contrast in contrasts}, reverse=True)
     shown = " / ".join(f"{level:.0%}" for level in levels)
-    axes.set_xlabel(f"difference in {_name(contrasts[0].metric)}, {shown} interval over seeds and users")
+    axes.set_xlabel(f"difference in {_name(metrics[0])}, {shown} interval over seeds and users")
     axes.set_title(title or "Models against their controls", loc="left", color=INK)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     _finish(axes)
     figure.savefig(path, dpi=DPI)
+
+
+def look(number: int) -> tuple[str, str]:
+    """Colour and marker of the model of that number; 64 differ.
+
+    >>> look(0), look(8)
+    (('#0072B2', 'o'), ('#0072B2', 's'))
+    """
+    return COLOURS[number % len(COLOURS)], MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
 
 
 def _finish(axes: Any) -> None:

@@ -47,9 +47,11 @@ def write_report(grid: Grid, results: Results, out: Path) -> Path:
     if contrasts or missing:
         parts += ["## Models against their controls\n"]
     if contrasts:
-        plot_contrasts(contrasts, out / "contrasts.png")
         parts += [markdown(contrast_table(contrasts, of_seeds=len(grid.seeds)))]
-        parts += ["![contrasts](contrasts.png)\n"]
+    for metric in dict.fromkeys(contrast.metric for contrast in contrasts):
+        name = f"contrasts_{metric}"
+        plot_contrasts([contrast for contrast in contrasts if contrast.metric == metric], out / f"{name}.png")
+        parts += [f"![{name}]({name}.png)\n"]
     parts += [f"- {line}\n" for line in missing]
     path = out / "report.md"
     path.write_text("\n".join(parts), encoding="utf-8")

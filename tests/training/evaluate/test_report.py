@@ -7,7 +7,7 @@ from matplotlib.image import imread
 
 from training.errors import ConfigError, DataError
 from training.evaluate.experiment import Cell, Outcome, Results, grid, run_grid
-from training.evaluate.plots import plot_contrasts, plot_slices
+from training.evaluate.plots import look, plot_contrasts, plot_slices
 from training.evaluate.report import contrast_table, cost_table, gains, markdown, metric_table, nulls, spread
 from training.evaluate.run import summarise
 
@@ -160,3 +160,17 @@ def test_plots_are_written(results, tmp_path):
     for name in ("slices.png", "contrasts.png"):
         image = imread(tmp_path / name)
         assert min(image.shape[:2]) > 200 and image[..., :3].std() > 0.05
+
+
+def test_metrics_do_not_share_an_axis(results, tmp_path):
+    contrasts = [
+        one
+        for metric in ("hr_10", "mrr_10")
+        for one in gains(results, "demo", [("better", "control")], metric, ["all"])
+    ]
+    with pytest.raises(ValueError, match="hr_10, mrr_10"):
+        plot_contrasts(contrasts, tmp_path / "contrasts.png")
+
+
+def test_every_model_of_a_plot_looks_different():
+    assert len({look(number) for number in range(64)}) == 64

@@ -173,7 +173,7 @@ def test_a_grid_runs_reports_and_goes_on(
     assert status == 0 and log.count(": done") == 2
     assert re.search(r"\| (better|worse|undecided) \(of 2 seeds\) \|", (out / "report.md").read_text())
     report = Path(json.loads(said.splitlines()[-1])["report"])
-    assert {path.name for path in out.glob("*.png")} == {"small.png", "contrasts.png"}
+    assert {path.name for path in out.glob("*.png")} == {"small.png", "contrasts_hr_10.png"}
     text = report.read_text()
     assert re.search(r"\| sasrec \| 0\.\d+", text) and "first of session" in text
 
