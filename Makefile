@@ -13,20 +13,24 @@ DEMO ?= demo
 MODEL ?= models:/next-item@champion
 OUT ?= runs/rebuilt
 
-.PHONY: help setup setup-train airflow airflow-demo demo rebuild test test-long lint format types status zip clean
+.PHONY: help doctor setup setup-train airflow airflow-demo demo pictures rebuild test test-long lint format types status zip clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+doctor:  ## is this machine ready? Java, Python, memory, disk, .venv, jars, and how to mend what is off
+	@python=$$(command -v "$(PYTHON)" || command -v python3) || { echo "no $(PYTHON) and no python3 here: install Python 3.11 (Debian: apt-get install python3.11-venv)" >&2; exit 1; }; \
+	"$$python" -m pipelines.doctor
 
 setup: $(READY)  ## .venv with the exact pins and Delta's jars
 
 setup-train: $(TRAIN)  ## the same with torch and all that training needs
 
-$(READY): pyproject.toml conf/constraints.txt pipelines/setup_jars.py
+$(READY): pyproject.toml conf/constraints.txt pipelines/setup_jars.py pipelines/packages.py
 	@PYTHON=$(PYTHON) VENV=$(VENV) EXTRAS=dev bash .ci/setup
 	@touch $@
 
-$(TRAIN): pyproject.toml conf/constraints.txt pipelines/setup_jars.py
+$(TRAIN): pyproject.toml conf/constraints.txt pipelines/setup_jars.py pipelines/packages.py
 	@PYTHON=$(PYTHON) VENV=$(VENV) EXTRAS=dev,train bash .ci/setup
 	@touch $(READY) $@
 
@@ -42,12 +46,15 @@ airflow-demo: setup-train airflow  ## Airflow at work on generated events, for y
 demo: setup-train  ## generated events with known truth to tables, models and scores (EVENTS=100000 STEPS=200)
 	@. $(BIN)/activate && EVENTS=$(EVENTS) STEPS=$(STEPS) DEMO=$(DEMO) bash .ci/demo
 
+pictures: setup-train  ## the README's pictures, of what make demo left (needs Chromium)
+	@. $(BIN)/activate && python benchmarks/pictures.py --demo $(DEMO)
+
 rebuild: setup-train  ## a registered model again from its lineage, and what differs (MODEL=models:/NAME@champion OUT=DIR)
 	@. $(BIN)/activate && python -m training.registry rebuild --model "$(MODEL)" --out "$(OUT)"
 
 test: setup-train airflow  ## linters, types, import contracts and every test but the long ones
 	@. $(BIN)/activate && ruff check . && ruff format --check . && mypy && lint-imports --no-cache
-	@. $(BIN)/activate && pytest -q -m "not slow"
+	@. $(BIN)/activate && pytest -q -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: setup-train airflow  ## the long checks as well
 	@. $(BIN)/activate && pytest -q

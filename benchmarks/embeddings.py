@@ -4,7 +4,7 @@ python benchmarks/embeddings.py [--sessions 100000] [--runs 3] [--off-theme 0.15
 
 Sessions as in DESIGN.md's first comparison: 20 themes of 1,000 items, squared-uniform popularity,
 15 % off-theme items. Prints a table: seconds of learning vectors (medians), theme ARI over sessions of
-three or more events, with Spark ML's KMeans given the true number of themes.
+three or more events, with k-means given the true number of themes.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def measure(
     narrow = narrow_events(events, None)
     table = learn_vectors(narrow, count_events(narrow, themes.min_session_events), way)
     learned = time.perf_counter()
-    clusters = cluster(narrow.sparkSession, sample_interests(narrow, table, BUCKETS, themes), themes)
+    clusters = cluster(sample_interests(narrow, table, BUCKETS, themes), themes)
     clustered = time.perf_counter()
     rows, _ = table.lookup(truth[0].column("item").to_numpy(), truth[0].column("category").to_numpy())
     ids = np.arange(2, 2 + len(clusters.centroids), dtype=np.int32)

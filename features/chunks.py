@@ -10,7 +10,7 @@ same for every block size. A closed chunk depends on nothing after its end, save
 that did not fit closed it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,23 +18,48 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.block import EventBlock
+from features.carried import first_going_on, places
 from features.history import Events
 from features.pool import Chunk, PoolIndex
 from features.rows import Pools, arrow_schema, build_rows
 from features.spec import SequenceSpec
 from features.strands import ramp
 
-__all__ = ["OpenUser", "arrow_schema", "chunk_block", "ending_rows", "has_room"]
+__all__ = ["OpenUsers", "arrow_schema", "chunk_block", "ending_rows", "has_room"]
 
 
 @dataclass(frozen=True)
-class OpenUser:
-    """A heavy user whose history goes on in the next block."""
+class OpenUsers:
+    """U users whose history goes on, each with what is kept of his events."""
 
-    user_id: str
+    user_ids: list[str]  # U
+    chunk: NDArray[np.int64]  # (U,) number of the next chunk
+    start: NDArray[np.int64]  # (U,) place among his kept events of the first target without a written chunk
+    offsets: NDArray[np.int64]  # (U + 1,) user u keeps events [offsets[u], offsets[u + 1])
     events: Events  # pruned
-    start: int  # index in events of the first target that no written chunk owns; at most their number
-    chunk: int  # number of the next chunk
+
+    def take(self, which: NDArray[np.int64]) -> "OpenUsers":
+        """The chosen users."""
+        _, source = _ranges(which, self.offsets)
+        return OpenUsers(
+            [self.user_ids[at] for at in which],
+            self.chunk[which],
+            self.start[which],
+            np.append(0, np.cumsum(np.diff(self.offsets)[which])),
+            self.events.take(source),
+        )
+
+    @staticmethod
+    def concat(parts: Sequence["OpenUsers"]) -> "OpenUsers":
+        """All parts' users, one after the other."""
+        sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+        return OpenUsers(
+            [user for part in parts for user in part.user_ids],
+            np.concatenate([part.chunk for part in parts]),
+            np.concatenate([part.start for part in parts]),
+            np.append(0, np.cumsum(sizes)),
+            Events.concat([part.events for part in parts]),
+        )
 
 
 def chunk_block(
@@ -42,41 +67,56 @@ def chunk_block(
     theme_running: NDArray[np.int32],
     theme_session: NDArray[np.int32],
     spec: SequenceSpec,
-    state: OpenUser | None = None,
-) -> tuple[Iterator[pa.RecordBatch], OpenUser | None]:
-    """Rows of all chunks that close in this block, and the user who goes on in the next one.
+    state: OpenUsers | None = None,
+    *,
+    everyone_goes_on: bool = False,
+) -> tuple[Iterator[pa.RecordBatch], OpenUsers | None]:
+    """Rows of all chunks that close in this block, and the users who go on behind it.
 
-    ``theme_running`` and ``theme_session`` are int32 of shape (N,), one per event of the block. Batches
-    are built as they are asked for; each has the columns of ``arrow_schema(spec)`` and rows of one bucket,
-    whose order means nothing.
+    ``theme_running`` and ``theme_session`` are int32 of shape (N,), one per event of the block. ``state`` is
+    of users who began before this block: what the block before returned, or was kept of earlier days.
+    Batches are built as they are asked for; each has the columns of ``arrow_schema(spec)`` and rows of one
+    bucket, whose order means nothing. ``everyone_goes_on``: nobody's last chunk closes here.
     ValueError where the block does not go on from the state.
     """
     if block.size == 0:
         return iter(()), state
-    _check_continues(block, state)
+    known = places(state.user_ids if state else None, block)
     events = Events.of_block(block, theme_running, theme_session)
     offsets = block.offsets
+    chunk, start = np.zeros((2, len(block.user_ids)), np.int64)
     if state is not None:
-        events = Events.concat([state.events, events])
-        offsets = offsets + len(state.events)
-        offsets[0] = 0
+        _require_next(block, known, state)
+        events, offsets = _behind(state, known, events, offsets)
+        chunk[known], start[known] = state.chunk, state.start
 
     whole, leading = _whole(events, offsets, spec)
-    if state is not None:
-        whole[0] = False
-    if block.unfinished:
-        whole[-1] = False
     sizes = np.diff(offsets)
-    parts = [_whole_pools(np.flatnonzero(whole), offsets, sizes - leading)]
-    following: OpenUser | None = None
+    whole &= sizes == events.ordinal[offsets[1:] - 1]  # nothing was pruned
+    left = first_going_on(block, everyone_goes_on)
+    here = np.flatnonzero(whole[:left])
+    parts = [_whole_pools(here, offsets, sizes - leading)]
+    complete = np.flatnonzero(whole[left:]) + left
+    kept = [_ranges(complete, offsets)]
+    start[complete] = leading[complete]
     for user in np.flatnonzero(~whole).tolist():
-        begin = OpenUser(block.user_ids[user], events.take(slice(offsets[user], offsets[user + 1])), 0, 0)
-        if user == 0 and state is not None:
-            begin = OpenUser(begin.user_id, begin.events, state.start, state.chunk)
-        unfinished = block.unfinished and user == len(sizes) - 1
-        chunks, remaining = _cut(begin, spec, unfinished)
-        parts.append(_pools(chunks, user, begin.chunk, int(offsets[user])))
-        following = remaining
+        own = events.take(slice(offsets[user], offsets[user + 1]))
+        found, remaining = _cut(own, int(start[user]), int(chunk[user]), spec, goes_on=user >= left)
+        parts.append(_pools(found, user, int(chunk[user]), int(offsets[user])))
+        if remaining is not None:
+            chunk[user] += len(found)
+            start[user] = remaining.start
+            kept.append((np.full(len(remaining.places), user), offsets[user] + remaining.places))
+    following = None
+    if left < len(block.user_ids):
+        counts, source = _in_order(kept, left, len(block.user_ids))
+        following = OpenUsers(
+            block.user_ids[left:],
+            chunk[left:],
+            start[left:],
+            np.append(0, np.cumsum(counts)),
+            events.take(source),
+        )
     return build_rows(events, _concat(parts), block.user_ids, spec), following
 
 
@@ -98,7 +138,7 @@ def ending_rows(
         own = events.take(slice(offsets[user], offsets[user + 1]))
         chunks: list[Chunk] = []
         if len(own) - leading[user] < spec.targets:
-            chunks, _ = _cut(OpenUser(block.user_ids[user], own, 0, 0), spec, unfinished=False)
+            chunks, _ = _cut(own, 0, 0, spec, goes_on=False)
         joins = len(chunks) == 1 and len(chunks[0].pool) < spec.pool
         pool = chunks[0].pool if joins else PoolIndex(own, spec).selected(len(own))
         parts.append(_pools([Chunk(len(own), len(own), pool)], user, int(not joins), int(offsets[user])))
@@ -111,15 +151,38 @@ def has_room(length: NDArray[np.int64], targets: NDArray[np.int64], spec: Sequen
     return room
 
 
-def _check_continues(block: EventBlock, state: OpenUser | None) -> None:
-    """The first user goes on exactly when the state says that someone does."""
-    expected = None if state is None else state.user_id
-    found = block.user_ids[0] if block.continued else None
-    if expected != found:
+def _require_next(block: EventBlock, known: NDArray[np.int64], state: OpenUsers) -> None:
+    """ValueError unless the block holds each known user's very next event."""
+    last = state.offsets[1:] - 1
+    expected = np.where(last >= state.offsets[:-1], state.events.ordinal[last], 0) + 1
+    found = block.ordinal[block.offsets[known]]
+    if (found != expected).any():
+        at = int(np.argmax(found != expected))
         raise ValueError(
-            f"the block continues user {found!r} but the state holds {expected!r}; "
+            f"user {state.user_ids[at]!r} goes on with event {found[at]}, but {expected[at]} comes next; "
             "pass blocks in order, each with the state that the block before returned"
         )
+
+
+def _behind(
+    state: OpenUsers, known: NDArray[np.int64], events: Events, offsets: NDArray[np.int64]
+) -> tuple[Events, NDArray[np.int64]]:
+    """Each user's kept events, the new ones behind them; and their offsets."""
+    sizes = np.diff(offsets)
+    old = np.repeat(known, np.diff(state.offsets))
+    order = np.argsort(np.concatenate([old, np.repeat(np.arange(len(sizes)), sizes)]), kind="stable")
+    total = sizes + np.bincount(old, minlength=len(sizes))
+    return Events.concat([state.events, events]).take(order), np.append(0, np.cumsum(total))
+
+
+def _in_order(
+    parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]], first: int, users: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """From pairs of user and place: how many each user from ``first`` on has, and the places by user."""
+    user = np.concatenate([owners for owners, _ in parts])
+    source = np.concatenate([places for _, places in parts])
+    order = np.argsort(user, kind="stable")
+    return np.bincount(user - first, minlength=users - first), source[order]
 
 
 def _whole(
@@ -133,26 +196,40 @@ def _whole(
     return whole & (leading <= spec.family("recent").length), leading
 
 
-def _cut(user: OpenUser, spec: SequenceSpec, unfinished: bool) -> tuple[list[Chunk], OpenUser | None]:
-    """Chunks of one user; where he goes on, the last one stays open."""
-    index = PoolIndex(user.events, spec)
-    start = max(user.start, index.first_target())
+@dataclass(frozen=True)
+class _Kept:
+    places: NDArray[np.int64]  # of the events that are kept
+    start: int  # among those, of the open chunk
+
+
+def _cut(
+    events: Events, start: int, chunk: int, spec: SequenceSpec, goes_on: bool
+) -> tuple[list[Chunk], _Kept | None]:
+    """Chunks of one user from the target at ``start`` on; where he goes on, the last one stays open."""
+    index = PoolIndex(events, spec)
+    start = max(start, index.first_target())
     chunks = index.chunks(start)
-    if not unfinished:
-        if not chunks and user.chunk == 0:
+    if not goes_on:
+        if not chunks and chunk == 0:
             chunks = [Chunk(index.size, index.size, index.selected(index.size))]
         return chunks, None
     start = chunks.pop().start if chunks else index.size
     kept = index.kept(start)
-    first = int(np.searchsorted(kept, start))
-    return chunks, OpenUser(user.user_id, user.events.take(kept), first, user.chunk + len(chunks))
+    return chunks, _Kept(kept, int(np.searchsorted(kept, start)))
+
+
+def _ranges(
+    users: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """User and place of all events of ``users``."""
+    sizes = np.diff(offsets)[users]
+    return np.repeat(users, sizes), np.repeat(offsets[users], sizes) + ramp(sizes)
 
 
 def _whole_pools(users: NDArray[np.int64], offsets: NDArray[np.int64], targets: NDArray[np.int64]) -> Pools:
     """Each of ``users`` as one chunk of all his events; ``targets`` (U,) of every user of the block."""
-    sizes = np.diff(offsets)[users]
-    source = np.repeat(offsets[users], sizes) + ramp(sizes)
-    return Pools(users, np.zeros_like(users), targets[users], sizes, source)
+    _, source = _ranges(users, offsets)
+    return Pools(users, np.zeros_like(users), targets[users], np.diff(offsets)[users], source)
 
 
 def _pools(chunks: list[Chunk], user: int, first_chunk: int, offset: int) -> Pools:

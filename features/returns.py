@@ -11,14 +11,20 @@ from features.codes import FIRST_INDEX
 
 @dataclass(frozen=True)
 class ThemesSeen:
-    """Themes of a user's sessions so far, ascending, with the ordinal of the last session of each."""
+    """Themes of users' sessions so far, by user and theme, with the ordinal of the last session of each."""
 
+    user: NDArray[np.int64]
     theme: NDArray[np.int32]
     ordinal: NDArray[np.int32]
 
+    def of(self, users: NDArray[np.bool_], number: NDArray[np.int64]) -> "ThemesSeen":
+        """What the chosen of U users have seen, who get new numbers; both (U,)."""
+        own = users[self.user]
+        return ThemesSeen(number[self.user[own]], self.theme[own], self.ordinal[own])
 
-NOTHING_SEEN: Final = ThemesSeen(np.zeros(0, np.int32), np.zeros(0, np.int32))
-"""A user's themes before the first session."""
+
+NOTHING_SEEN: Final = ThemesSeen(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int32))
+"""The themes before a first session."""
 
 
 def find_returns(
@@ -30,17 +36,17 @@ def find_returns(
     *,
     seen: ThemesSeen = NOTHING_SEEN,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int32], ThemesSeen]:
-    """Which of S sessions return, after how many sessions, and the themes that the last user has seen.
+    """Which of S sessions return, after how many sessions, and the themes that all users have seen.
 
     Arrays (S,) are sorted by user (ascending numbers) and ordinal; ``theme_before`` is the theme of
-    the user's session before, below 2 where there is none. ``seen`` belongs to the first user, whose
-    earlier sessions are not among these. A return is a hop to a theme, other than the theme before,
-    that an earlier session has; its lag counts the sessions in between (A B A gives 1), 0 for others.
+    the user's session before, below 2 where there is none. ``seen`` is of users' earlier sessions, which
+    are not among these; its users are numbered like theirs. A return is a hop to a theme, other than the
+    theme before, that an earlier session has; its lag counts the sessions in between (A B A gives 1), 0 for
+    others.
     """
     named = np.flatnonzero(theme >= FIRST_INDEX)
     old = len(seen.theme)
-    first = user[0] if len(user) else 0
-    users = np.concatenate([np.full(old, first, dtype=np.int64), user[named]])
+    users = np.concatenate([seen.user, user[named]])
     themes = np.concatenate([seen.theme, theme[named]])
     ordinals = np.concatenate([seen.ordinal, ordinal[named]])
     order = np.lexsort((ordinals, themes, users))
@@ -53,5 +59,4 @@ def find_returns(
     returns = is_hop & (theme_before >= FIRST_INDEX) & (theme != theme_before) & (earlier > 0)
     lag = np.where(returns, ordinal - earlier - 1, 0).astype(np.int32)
     newest = order[np.append(~same[1:], True)] if len(order) else order
-    newest = newest[users[newest] == (user[-1] if len(user) else 0)]
-    return returns, lag, ThemesSeen(themes[newest], ordinals[newest])
+    return returns, lag, ThemesSeen(users[newest], themes[newest], ordinals[newest])

@@ -1,5 +1,6 @@
 """Themes, hops and returns of a block of events under one fit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.block import EventBlock
+from features.carried import first_going_on, places
 from features.codes import FIRST_INDEX, MODE_CODES, NO_THEME
 from features.hops import (
     HopNull,
@@ -85,14 +87,41 @@ class FittedThemes(Themes):
 
 
 @dataclass(frozen=True)
-class TagState:
-    """What the sessions so far of an unfinished user leave for the next block."""
+class TagStates:
+    """What the sessions so far of U users leave for their next ones."""
 
-    user_id: str
-    theme: int  # of the last session
-    tail_sum: NDArray[np.float64]  # (D,), its last events with a vector
-    tail_size: int
+    user_ids: list[str]  # U
+    theme: NDArray[np.int32]  # (U,) of the last session
+    tail_sum: NDArray[np.float64]  # (U, D), its last events with a vector
+    tail_size: NDArray[np.int64]  # (U,)
     seen: ThemesSeen
+
+    def take(self, which: NDArray[np.int64]) -> "TagStates":
+        """The chosen users' states; ``which`` ascends."""
+        number = np.zeros(len(self.user_ids), np.int64)
+        number[which] = np.arange(len(which))
+        chosen = np.zeros(len(number), dtype=bool)
+        chosen[which] = True
+        ids = [self.user_ids[at] for at in which]
+        seen = self.seen.of(chosen, number)
+        return TagStates(ids, self.theme[which], self.tail_sum[which], self.tail_size[which], seen)
+
+    @staticmethod
+    def concat(parts: Sequence["TagStates"]) -> "TagStates":
+        """States of all parts' users, one after the other."""
+        first = np.cumsum([0, *(len(part.user_ids) for part in parts)])
+        seen = ThemesSeen(
+            np.concatenate([part.seen.user + at for part, at in zip(parts, first, strict=False)]),
+            np.concatenate([part.seen.theme for part in parts]),
+            np.concatenate([part.seen.ordinal for part in parts]),
+        )
+        return TagStates(
+            [user for part in parts for user in part.user_ids],
+            np.concatenate([part.theme for part in parts]),
+            np.concatenate([part.tail_sum for part in parts]),
+            np.concatenate([part.tail_size for part in parts]),
+            seen,
+        )
 
 
 @dataclass(frozen=True)
@@ -162,17 +191,21 @@ def theme_tags(block: EventBlock, themes: Themes) -> Tags:
 
 
 def tag_block(
-    block: EventBlock, fitted: FittedThemes, state: TagState | None = None
-) -> tuple[Tags, SessionRows, TagState | None]:
+    block: EventBlock,
+    fitted: FittedThemes,
+    state: TagStates | None = None,
+    *,
+    everyone_goes_on: bool = False,
+) -> tuple[Tags, SessionRows, TagStates | None]:
     """Themes of a block's events and its session rows; the same however the history is cut in blocks.
 
-    ``state`` is what the block before returned: None unless that one was ``unfinished``. ValueError
-    where it is not that of this block's first user.
+    ``state`` is of users whose sessions began before this block: what the block before returned, or was kept
+    of earlier days. ValueError where it is not of users of the block, or lacks one that the block before cut.
+    The state behind the block is of those who go on: of ``unfinished``, or with ``everyone_goes_on`` of all.
     """
-    if block.continued != (state is not None) or (state and block.user_ids[:1] != [state.user_id]):
-        raise ValueError("the state is not that of the block's first user; pass each block's state on")
     if not block.size:
         raise ValueError("an empty block has no sessions to tag")
+    known = places(state.user_ids if state else None, block)
     table = fitted.table
     starts = block.session_starts()
     rows, source = table.lookup(block.item, block.category)
@@ -182,10 +215,13 @@ def tag_block(
 
     user = np.searchsorted(block.offsets, starts, side="right") - 1
     opens = np.diff(user, prepend=-1) > 0  # a user's first session in the block
-    hop = _hops(SessionVectors.of(rows, starts), opens, fitted, state)
+    first = np.flatnonzero(opens)
+    hop = _hops(SessionVectors.of(rows, starts), opens, fitted, first[known], state)
     theme_before = np.where(opens, NO_THEME, np.roll(theme, 1))
-    theme_before[0] = state.theme if state else NO_THEME
-    seen = state.seen if state else NOTHING_SEEN
+    seen = NOTHING_SEEN
+    if state:
+        theme_before[first[known]] = state.theme
+        seen = ThemesSeen(known[state.seen.user], state.seen.theme, state.seen.ordinal)
     returns, lag, seen = find_returns(user, block.session[starts], theme, theme_before, hop.is_hop, seen=seen)
     sessions = SessionRows(
         user=user,
@@ -208,10 +244,14 @@ def tag_block(
         is_return=returns,
         return_lag=lag,
     )
-    left = None
-    if block.unfinished:
-        left = TagState(block.user_ids[-1], int(theme[-1]), hop.tail_sum, hop.tail_size, seen)
-    return tags, sessions, left
+    left = first_going_on(block, everyone_goes_on)
+    if left == len(first):
+        return tags, sessions, None
+    last = np.append(first[1:], len(starts))[left:] - 1  # sessions
+    number = np.arange(len(first)) - left
+    after = seen.of(number >= 0, number)
+    users = block.user_ids[left:]
+    return tags, sessions, TagStates(users, theme[last], hop.last[last], hop.size[last], after)
 
 
 def _tags(rows: NDArray[np.int32], starts: NDArray[np.int64], themes: Themes) -> Tags:
@@ -228,29 +268,36 @@ class _Hops:
     p: NDArray[np.float64]
     decided: NDArray[np.bool_]
     is_hop: NDArray[np.bool_]
-    tail_sum: NDArray[np.float64]
-    tail_size: int
+    last: NDArray[np.float64]  # (S, D), of each session's last events with a vector
+    size: NDArray[np.int64]  # (S,)
 
 
 def _hops(
-    sessions: SessionVectors, opens: NDArray[np.bool_], fitted: FittedThemes, state: TagState | None
+    sessions: SessionVectors,
+    opens: NDArray[np.bool_],
+    fitted: FittedThemes,
+    known: NDArray[np.int64],
+    state: TagStates | None,
 ) -> _Hops:
-    """Test each of S sessions against the one before; ``opens`` marks those without one in the block."""
+    """Test each of S sessions against the one before; ``opens`` marks those without one in the block.
+
+    ``known`` are those of them whose one before is in the state.
+    """
     first, last, size = boundary_sides(fitted.table.vectors, sessions)
     before, size_before = np.roll(last, 1, axis=0), np.where(opens, 0, np.roll(size, 1))
     if state:
-        before[0], size_before[0] = state.tail_sum, state.tail_size
+        before[known], size_before[known] = state.tail_sum, state.tail_size
     at = np.flatnonzero((size > 0) & (size_before > 0))
     distance = cosine_distance(before[at], first[at])
     at, distance = at[~np.isnan(distance)], distance[~np.isnan(distance)]
     pair = class_pair(size_before[at], size[at])
     decidable = fitted.hop_null.decidable(fitted.alpha)[pair]
-    known, decided = np.zeros(len(size), dtype=bool), np.zeros(len(size), dtype=bool)
+    has, decided = np.zeros(len(size), dtype=bool), np.zeros(len(size), dtype=bool)
     distances, p = np.zeros(len(size)), np.ones(len(size))
-    known[at], distances[at] = True, distance
+    has[at], distances[at] = True, distance
     decided[at] = decidable
     p[at[decidable]] = fitted.hop_null.p_value(pair[decidable], distance[decidable])
-    return _Hops(distances, known, p, decided, decided & (p <= fitted.alpha), last[-1].copy(), int(size[-1]))
+    return _Hops(distances, has, p, decided, decided & (p <= fitted.alpha), last, size)
 
 
 def _count(chosen: NDArray[np.bool_], starts: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -4,7 +4,7 @@ A flag looks at the user alone, never at a quantile over others, so that it does
 users arrive. Flagged users stay in the data.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.block import EventBlock
+from features.carried import first_going_on, places
 from features.durations import UNITS_US
 
 HEAVY: Final = 1
@@ -45,15 +46,31 @@ class UserRule:
 
 
 @dataclass(frozen=True)
-class UserState:
-    """The fold's memory of a user that goes on in the next block; of constant size."""
+class UserStates:
+    """The fold's memory of U users that go on; of constant size each."""
 
-    first_ts: int  # µs
-    last_ts: int  # µs
-    awake_since: int  # µs, first event since the last pause
-    sleepless: bool
-    n_gaps: int  # gaps above zero
-    n_fast: int  # of those, at most fast_gap_us
+    user_ids: list[str]  # U
+    first_ts: NDArray[np.int64]  # µs
+    last_ts: NDArray[np.int64]  # µs
+    awake_since: NDArray[np.int64]  # µs, first event since the last pause
+    sleepless: NDArray[np.bool_]
+    n_gaps: NDArray[np.int64]  # gaps above zero
+    n_fast: NDArray[np.int64]  # of those, at most fast_gap_us
+
+    def take(self, which: NDArray[np.int64]) -> "UserStates":
+        """The chosen users' states."""
+        return UserStates([self.user_ids[at] for at in which], *(column[which] for column in self.columns()))
+
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """All but the ids, as they stand above."""
+        return self.first_ts, self.last_ts, self.awake_since, self.sleepless, self.n_gaps, self.n_fast
+
+    @staticmethod
+    def concat(parts: Sequence["UserStates"]) -> "UserStates":
+        """States of all parts' users, one after the other."""
+        columns = zip(*(part.columns() for part in parts), strict=True)
+        ids = [user for part in parts for user in part.user_ids]
+        return UserStates(ids, *(np.concatenate(column) for column in columns))
 
 
 @dataclass(frozen=True)
@@ -79,35 +96,37 @@ class UserRows:
 
 
 def summarise_users(
-    state: UserState | None, block: EventBlock, rule: UserRule
-) -> tuple[UserRows, UserState | None]:
-    """One step of the fold: rows of the users that end in this block, and the state of one that does not.
+    state: UserStates | None, block: EventBlock, rule: UserRule, *, everyone_goes_on: bool = False
+) -> tuple[UserRows, UserStates | None]:
+    """One step of the fold: rows of the users that end in this block, and the state of those that do not.
 
-    ``state`` is what the block before returned; ValueError where it does not fit ``block.continued``.
+    ``state`` is of users who began before this block: what the block before returned, or was kept of earlier
+    days; ValueError where it is not of users of the block. ``everyone_goes_on``: none ends here.
     """
-    if (state is not None) != block.continued:
-        raise ValueError("a block is continued if and only if the block before left a user's state")
     ts, starts = block.ts, block.offsets[:-1]
     ends = block.offsets[1:] - 1  # each user's last event
-    gaps = np.diff(ts, prepend=state.last_ts if state else ts[0])
-    gaps[starts[1:] if state else starts] = 0  # a user's first event has no gap
+    known = places(state.user_ids if state else None, block)
+    gaps = np.diff(ts, prepend=ts[0])
+    gaps[starts] = 0  # a user's first event has no gap
+    if state:
+        gaps[starts[known]] = ts[starts[known]] - state.last_ts
 
     first_ts = ts[starts]
     n_gaps = _count(gaps > 0, starts)
     n_fast = _count((gaps > 0) & (gaps <= rule.fast_gap_us), starts)
-    awake, sleepless = _awake(ts, gaps, block, rule, state)
+    awake, sleepless = _awake(gaps, block, rule, known, state)
     if state:
-        first_ts[0] = state.first_ts
-        n_gaps[0] += state.n_gaps
-        n_fast[0] += state.n_fast
-        sleepless[0] |= state.sleepless
+        first_ts[known] = state.first_ts
+        n_gaps[known] += state.n_gaps
+        n_fast[known] += state.n_fast
+        sleepless[known] |= state.sleepless
 
     n_events = block.ordinal[ends]
     fast = (n_gaps >= rule.fast_gaps) & (2 * n_fast >= n_gaps)
     bits = HEAVY * (n_events > rule.max_events)
     if rule.has_clock:
         bits = bits + FAST * fast + SLEEPLESS * sleepless
-    done = len(starts) - block.unfinished
+    done = first_going_on(block, everyone_goes_on)
     rows = UserRows(
         user_ids=block.user_ids[:done],
         n_events=n_events[:done],
@@ -116,21 +135,22 @@ def summarise_users(
         last_ts=ts[ends][:done],
         reason=bits[:done].astype(np.int32),
     )
-    if not block.unfinished:
+    if done == len(starts):
         return rows, None
-    return rows, UserState(
-        first_ts=int(first_ts[-1]),
-        last_ts=int(ts[-1]),
-        awake_since=awake,
-        sleepless=bool(sleepless[-1]),
-        n_gaps=int(n_gaps[-1]),
-        n_fast=int(n_fast[-1]),
+    return rows, UserStates(
+        user_ids=block.user_ids[done:],
+        first_ts=first_ts[done:],
+        last_ts=ts[ends][done:],
+        awake_since=awake[done:],
+        sleepless=sleepless[done:],
+        n_gaps=n_gaps[done:],
+        n_fast=n_fast[done:],
     )
 
 
 def user_rows(blocks: Iterable[EventBlock], rule: UserRule) -> Iterator[UserRows]:
     """Rows of all users of a stream of blocks; a user cut across blocks comes with its last one."""
-    state: UserState | None = None
+    state: UserStates | None = None
     for block in blocks:
         rows, state = summarise_users(state, block, rule)
         yield rows
@@ -150,23 +170,24 @@ def _count(which: NDArray[np.bool_], starts: NDArray[np.int64]) -> Any:
 
 
 def _awake(
-    ts: NDArray[np.int64],
     gaps: NDArray[np.int64],
     block: EventBlock,
     rule: UserRule,
-    state: UserState | None,
-) -> tuple[int, NDArray[np.bool_]]:
-    """Start (µs) of the last stretch without a pause, and per user whether one stretch is too long."""
+    known: NDArray[np.int64],
+    state: UserStates | None,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Per user the start (µs) of the last stretch without a pause, and whether one stretch is too long."""
+    first = block.offsets[:-1]
     begins = gaps > rule.pause_us
-    begins[block.offsets[:-1]] |= True
+    since = block.ts.copy()  # where a stretch begins: its first event's time
     if state:
-        begins[0] = gaps[0] > rule.pause_us
+        went_on = ~begins[first[known]]
+        since[first[known[went_on]]] = state.awake_since[went_on]
+    begins[first] = True
     starts = np.flatnonzero(begins)
-    since = ts[starts]
-    if state and not begins[0]:
-        starts, since = np.append(0, starts), np.append(state.awake_since, since)
-    until = ts[np.append(starts[1:], len(ts)) - 1]
-    sleepless: NDArray[np.bool_] = np.zeros(len(block.user_ids), dtype=bool)
-    long = starts[until - since > rule.awake_us]
+    until = block.ts[np.append(starts[1:], block.size) - 1]
+    sleepless: NDArray[np.bool_] = np.zeros(len(first), dtype=bool)
+    long = starts[until - since[starts] > rule.awake_us]
     sleepless[np.searchsorted(block.offsets, long, side="right") - 1] = True
-    return int(since[-1]), sleepless
+    last = starts[np.searchsorted(starts, block.offsets[1:]) - 1]
+    return since[last], sleepless

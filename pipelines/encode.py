@@ -7,8 +7,8 @@ from math import ceil
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from features.block import ENCODED_EVENTS
 from features.codes import UNKNOWN
+from features.resume import ORDERED_EVENTS
 from pipelines.config.model import SparkSettings
 from pipelines.instants import to_micros
 from pipelines.warehouse import Warehouse
@@ -25,7 +25,7 @@ def partition_count(n_events: int, settings: SparkSettings, cores: int = 1) -> i
 def encode(
     events: DataFrame, warehouse: Warehouse, as_of: datetime, versions: Mapping[str, int] | None = None
 ) -> DataFrame:
-    """Bronze events before ``as_of`` as ``ENCODED_EVENTS`` plus ``sequence``; an unknown id is 1.
+    """Bronze events before ``as_of`` as ``ORDERED_EVENTS``, in no order; an unknown id is 1.
 
     ``versions`` pins the vocabularies' tables (``silver/items`` and so on); default: their newest.
     """
@@ -40,15 +40,18 @@ def encode(
             F.col("id").alias(theirs), F.col("index").alias(ours)
         )
         frame = frame.join(names, theirs, "left").withColumn(ours, _known(F.col(ours)))
-    return frame.select(*ENCODED_EVENTS.names, "sequence")
+    return frame.select(*ORDERED_EVENTS.names)
 
 
-def order_by_user(encoded: DataFrame, partitions: int) -> DataFrame:
-    """Whole users in ``partitions`` partitions, sorted as ``ENCODED_EVENTS`` demands; no ``sequence``."""
+def order_by_user(encoded: DataFrame, partitions: int, by: str = "user_id") -> DataFrame:
+    """Whole users in ``partitions`` partitions, sorted as ``ENCODED_EVENTS`` demands.
+
+    ``by`` is a column with one value a user that decides on the partition (``pipelines.recency``).
+    """
     return (
-        encoded.repartition(partitions, "user_id")
+        encoded.repartition(partitions, by)
         .sortWithinPartitions("user_id", "ts", "sequence", "mode", "event_id")
-        .select(*ENCODED_EVENTS.names)
+        .select(*ORDERED_EVENTS.names)
     )
 
 

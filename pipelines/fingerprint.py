@@ -9,7 +9,6 @@ from pipelines.errors import WarehouseError
 from pipelines.pointer import Published
 
 _SHAPING_SECTIONS: Final = (
-    "ingest",
     "sessions",
     "users",
     "fit",
@@ -19,7 +18,12 @@ _SHAPING_SECTIONS: Final = (
     "sequences",
 )
 _SHAPING_SOURCE: Final = ("columns", "ts_unit", "clock", "event_types", "unlisted_event_type", "window")
-"""Not the path or the file format: tomorrow's events may come as Parquet."""
+"""Not the path or the file format: tomorrow's events may come as Parquet. Nor ``[ingest]``, which decides
+about events to come."""
+
+OPTIONAL_COLUMNS: Final = ("category_id", "event_type", "sequence", "session_key")
+"""Source columns that may be mapped later on: events taken in before stay without. An ``event_id`` may not,
+since it is what an event is known by."""
 
 _SHOWN_DIFFERENCES: Final = 3
 
@@ -56,15 +60,36 @@ def explain_difference(old_settings: str, config: Config) -> str:
 
 
 def require_same_settings(root: str, pointer: Published | None, config: Config) -> None:
-    """WarehouseError that names the differing keys, unless the warehouse was built with this config."""
+    """WarehouseError that names the differing keys, unless the tables may go on with this config.
+
+    They may with a further column or event type of the source (``may_grow``).
+    """
     if pointer is None or pointer.config_fingerprint == fingerprint(config):
         return
     difference = explain_difference(pointer.settings, config)
-    if difference:
+    if difference and not may_grow(pointer.settings, config):
         raise WarehouseError(
             f"warehouse {root} was published with {difference}; "
             "use --full-refresh to rebuild it, or another --warehouse"
         )
+
+
+def may_grow(old_settings: str, config: Config) -> bool:
+    """Whether the config differs by nothing but source columns and event types that were not mapped before.
+
+    An event type only where unlisted ones were refused: otherwise its events so far would mean another thing.
+    """
+    old, new = _flat(json.loads(old_settings)), _flat(table_settings(config))
+    refused = old.get("source.unlisted_event_type") == "reject"
+    untyped = old.get("source.columns.event_type") is None
+    columns = {f"source.columns.{name}" for name in OPTIONAL_COLUMNS}
+    for name in old.keys() | new.keys():
+        if old.get(name) == new.get(name) or (name == "source.event_types" and not old.get(name)):
+            continue
+        is_type = name.startswith("source.event_types.") and (refused or untyped)
+        if old.get(name) is not None or not (is_type or name in columns):
+            return False
+    return True
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -37,26 +37,30 @@ class FittedRun:
         return spark.sparkContext.broadcast(self.themes)
 
 
-def fit_stage(
-    run: Run, request: "BuildRequest", ordered: DataFrame, events: DataFrame, as_of: datetime
-) -> FittedRun:
-    """Reuse the published fit or learn one, as ``--fit`` says.
+def published_fit(run: Run, request: "BuildRequest") -> FittedRun | None:
+    """The published fit where ``--fit`` has it used again; None where a new one is to be learned.
 
     ``auto`` learns where nothing is published or the run starts over, else reuses; ``frozen`` insists on
-    reuse and raises ConfigError where there is none; ``refit`` learns anew, old theme ids go on. ``events``
-    are bronze events before ``as_of``; what is learned sees those before ``train_end`` only.
+    reuse and raises ConfigError where there is none; ``refit`` learns anew.
     """
     old_id = run.pointer.fit_id if run.pointer else None
-    reuse = request.fit == "frozen" or (request.fit == "auto" and old_id and not request.full_refresh)
-    if reuse and old_id is None:
+    if old_id is None and request.fit == "frozen":
         raise ConfigError(
             f"--fit frozen: {run.config.warehouse} has no published fit yet; run once with --fit auto"
         )
+    if old_id is None or request.fit == "refit" or (request.fit == "auto" and request.full_refresh):
+        return None
+    run.progress.say(f"fit {old_id} reused")
+    return _fitted(load_fit(run.warehouse.read, old_id), learned=False)
+
+
+def learn_fit(run: Run, ordered: DataFrame, events: DataFrame, as_of: datetime) -> FittedRun:
+    """Learn a fit and write it; theme ids of a published one go on.
+
+    ``events`` are bronze events before ``as_of``; what is learned sees those before ``train_end`` only.
+    """
+    old_id = run.pointer.fit_id if run.pointer else None
     previous = None if old_id is None else load_fit(run.warehouse.read, old_id)
-    if reuse:
-        assert previous is not None
-        run.progress.say(f"fit {previous.fit_id} reused")
-        return _fitted(previous, learned=False)
     with run.progress.stage("fit: item vectors, themes, hop null") as stage:
         chosen = run.config.fit.train_end or choose_train_end(events, as_of, run.config.fit.train_share)
         fit = learn(

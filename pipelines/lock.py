@@ -28,6 +28,9 @@ HEARTBEAT_SECONDS: Final = 15.0
 STALE_SECONDS: Final = 600.0
 """A heartbeat older than this frees the lock: 40 missed ones (our choice)."""
 
+WATCHED_HEARTBEATS: Final = 2
+"""So many must fail to come before a silent owner's lock is taken: clocks jump, and those of hosts differ."""
+
 Clock = Callable[[], float]
 """Unix seconds."""
 
@@ -52,11 +55,15 @@ class Owner:
 
 @dataclass(frozen=True)
 class LockState:
-    """A lock as found: ``owner`` is None where the file is cut off, ``dead`` says why it is free."""
+    """A lock as found: ``owner`` is None where the file is cut off, ``dead`` says why it is free.
+
+    ``silent``: by the clock alone, so that the owner may live all the same.
+    """
 
     owner: Owner | None
     heartbeat_age: float  # seconds
     dead: str | None
+    silent: bool = False
 
 
 class Lock:
@@ -75,8 +82,8 @@ class Lock:
         if state is None or state.owner is None or state.owner.token != self.owner.token:
             holder = "nobody" if state is None or state.owner is None else f"run {state.owner.run_id}"
             raise LockedError(
-                f"{self.path}: this run lost its lock, now held by {holder}; nothing was published: "
-                "start the run again"
+                f"{self.path}: this run lost its lock, now held by {holder}, as it gave no sign of life for "
+                "long; nothing was published: start the run again"
             )
 
     def beat(self) -> None:
@@ -99,13 +106,14 @@ def hold_lock(
 ) -> Iterator[Lock | None]:
     """Hold the warehouse's lock; yields None for a warehouse that is no local folder.
 
-    Raises LockedError, at once, that names the holder and what to do.
+    Raises LockedError that names the holder and what to do: at once, unless that holder has been silent for
+    long, which is then watched for two heartbeats.
     """
     folder = local_folder(root)
     if folder is None:
         yield None
         return
-    lock = _acquire(folder, run_id, clock, stale_seconds)
+    lock = _acquire(folder, run_id, clock, stale_seconds, WATCHED_HEARTBEATS * heartbeat_seconds)
     beating = threading.Thread(
         target=lock._keep_beating, args=(heartbeat_seconds,), name="seqloom-lock", daemon=True
     )
@@ -132,13 +140,14 @@ def read_lock(
         owner = Owner(**json.loads(text))
     except (ValueError, TypeError):
         owner = None  # its writer died, or is just writing
-    age = max(0.0, clock() - heartbeat)
-    dead = None
+    age = clock() - heartbeat
+    dead, silent = None, False
     if owner is not None and not _may_live(owner):
         dead = f"its process {owner.pid} is gone"
-    elif age > stale_seconds:
-        dead = f"no sign of life for {age:.0f} s"
-    return LockState(owner, age, dead)
+    elif abs(age) > stale_seconds:
+        silent = True
+        dead = f"no sign of life for {age:.0f} s" if age > 0 else f"heard of {-age:.0f} s ahead of the clock"
+    return LockState(owner, max(0.0, age), dead, silent)
 
 
 def local_folder(root: str) -> Path | None:
@@ -148,9 +157,12 @@ def local_folder(root: str) -> Path | None:
     return Path(root.removeprefix("file://").removeprefix("file:"))
 
 
-def _acquire(folder: Path, run_id: str, clock: Clock, stale_seconds: float) -> Lock:
+def _acquire(folder: Path, run_id: str, clock: Clock, stale_seconds: float, watched_seconds: float) -> Lock:
     path = folder / LOCK_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
+    found = read_lock(folder, clock, stale_seconds)
+    if found is not None and found.silent and _is_touched(path, watched_seconds):
+        raise LockedError(_held(folder, found))
     owner = Owner(
         run_id=run_id,
         host=socket.gethostname(),
@@ -175,6 +187,24 @@ def _acquire(folder: Path, run_id: str, clock: Clock, stale_seconds: float) -> L
     return lock
 
 
+def _is_touched(path: Path, seconds: float) -> bool:
+    """Whether the lock's file changes within a time, by a clock that nobody sets."""
+    before, deadline = _touched(path), time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(min(seconds / 10, 0.5))
+        if _touched(path) != before:
+            return True
+    return False
+
+
+def _touched(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def _release(folder: Path, lock: Lock) -> None:
     with _guard(lock.path):
         state = read_lock(folder, lock._clock)
@@ -193,8 +223,12 @@ def _guard(path: Path) -> Iterator[None]:
 
 def _write(path: Path, owner: Owner) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    with os.fdopen(file, "w") as stream:
-        stream.write(json.dumps(asdict(owner)))
+    try:
+        with os.fdopen(file, "w") as stream:
+            stream.write(json.dumps(asdict(owner)))
+    except OSError:  # a full disk: a lock without an owner would keep everyone out until it is old
+        path.unlink()
+        raise
 
 
 def _held(folder: Path, state: LockState) -> str:

@@ -1,7 +1,7 @@
 """``ops/published``: one row per published version, appended by compare-and-swap; needs no JVM."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,8 +10,12 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from pipelines.errors import SeqloomError, WarehouseError
+from pipelines.positions import Position, positions_from_json, positions_to_json
 
 TABLE: Final = "ops/published"
+
+CONFIGURATION: Final = {"delta.dataSkippingStatsColumns": "number"}
+"""The log keeps the smallest and largest value of no other column: texts do not belong there."""
 
 _SCHEMA: Final = pa.schema(
     [
@@ -24,6 +28,9 @@ _SCHEMA: Final = pa.schema(
         pa.field("config_fingerprint", pa.string(), nullable=False),
         pa.field("settings", pa.string(), nullable=False),
         pa.field("spec", pa.string(), nullable=False),
+        pa.field("watermark", pa.timestamp("us", tz="UTC")),
+        pa.field("built_by", pa.string()),
+        pa.field("streams", pa.string()),
     ]
 )
 
@@ -33,7 +40,8 @@ class Published:
     """One consistent set of table versions: nothing at or after ``as_of`` is in it.
 
     ``settings`` is the JSON of ``pipelines.fingerprint.table_settings``; ``spec`` the JSON object of
-    ``SequenceSpec.to_json``. ``number`` counts publications from 0 and is set by ``move_pointer``.
+    ``SequenceSpec.to_json``. ``number`` counts publications from 0 and is set by ``move_pointer``. A stream
+    moves bronze alone: ``run_id`` is then its batch, and ``built_by`` the run that made the other layers.
     """
 
     run_id: str
@@ -44,6 +52,9 @@ class Published:
     config_fingerprint: str
     settings: str
     spec: dict[str, Any]
+    watermark: datetime | None = None  # UTC; how far events are known
+    built_by: str | None = None  # the build's run_id; before the first stream also None
+    streams: dict[str, Position] = field(default_factory=dict)  # stream -> how far it is
     number: int = 0
 
 
@@ -63,6 +74,15 @@ def published(root: str) -> Published | None:
             "remove the commit that did not come from a run, then run again"
         )
     return _from_row(rows[0])
+
+
+def publications(root: str) -> list[Published]:
+    """Every publication of the warehouse at ``root``, oldest first."""
+    path = f"{root}/{TABLE}"
+    if not DeltaTable.is_deltatable(path):
+        return []
+    rows = DeltaTable(path).to_pyarrow_table().sort_by("number").to_pylist()
+    return [_from_row(row) for row in rows]
 
 
 def require_published(root: str) -> Published:
@@ -93,9 +113,9 @@ def move_pointer(root: str, new: Published, expected: Published | None) -> Publi
     rows = pa.Table.from_pylist([_to_row(numbered)], schema=_SCHEMA)
     try:
         if table is None:
-            write_deltalake(path, rows, mode="error", commit_properties=commit)
+            write_deltalake(path, rows, mode="error", commit_properties=commit, configuration=CONFIGURATION)
         else:
-            write_deltalake(table, rows, mode="append", commit_properties=commit)
+            write_deltalake(table, rows, mode="append", schema_mode="merge", commit_properties=commit)
     except (CommitFailedError, DeltaError) as error:
         current = published(root)
         if _name(current) != _name(expected):
@@ -117,8 +137,11 @@ def _lost(root: str, expected: Published | None, current: Published | None) -> S
 
 def _to_row(pointer: Published) -> dict[str, Any]:
     row = {name: getattr(pointer, name) for name in _SCHEMA.names}
-    return row | {"versions": sorted(pointer.versions.items()), "spec": json.dumps(pointer.spec)}
+    texts = {"spec": json.dumps(pointer.spec), "streams": positions_to_json(pointer.streams)}
+    return row | texts | {"versions": sorted(pointer.versions.items())}
 
 
 def _from_row(row: dict[str, Any]) -> Published:
-    return Published(**(row | {"versions": dict(row["versions"]), "spec": json.loads(row["spec"])}))
+    streams = positions_from_json(row.pop("streams", None))
+    plain = {"versions": dict(row["versions"]), "spec": json.loads(row["spec"]), "streams": streams}
+    return Published(**(row | plain))

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -21,14 +21,19 @@ class Stage:
 
 @dataclass
 class Progress:
-    """Prints a line when a stage begins and one when it ends, and keeps the seconds of each."""
+    """Prints a line when a stage begins and one when it ends, and keeps the seconds of each.
+
+    ``before_stage`` raises where no further stage may begin.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    before_stage: Callable[[], None] = lambda: None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
         """Time a stage; a failure is named with the stage it happened in."""
+        self.before_stage()
         begin = time.perf_counter()
         stage = Stage(name)
         self._print(f"{name} …")

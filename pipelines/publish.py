@@ -4,39 +4,44 @@ The pointer covers every table of bronze, silver and gold. ``ops`` is never rest
 record of what happened.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import deltalake
-from delta.tables import DeltaTable
 from pyspark.sql import DataFrame
 
 from pipelines.errors import SeqloomError, WarehouseError
+from pipelines.lock import Lock
 from pipelines.pointer import Published, move_pointer, published, require_published
 from pipelines.warehouse import Warehouse
 
 COVERED_LAYERS: Final = ("bronze", "silver", "gold")
 
-_USER_METADATA: Final = "spark.databricks.delta.commitInfo.userMetadata"
 
-
-def publish(warehouse: Warehouse, new: Published, expected: Published | None) -> Published:
+def publish(
+    warehouse: Warehouse,
+    new: Published,
+    expected: Published | None,
+    layers: Sequence[str] = COVERED_LAYERS,
+) -> Published:
     """Make the run's tables the published ones; the pointer with its number.
 
-    ``expected`` is the pointer that the run restored to and built upon. Raises SeqloomError, with
+    ``expected`` is the pointer that the run restored to and built upon; tables outside of ``layers`` stay at
+    its versions, whatever else lies in the warehouse. Raises SeqloomError, with
     nothing published, where the pointer has moved, a commit since is not of ``warehouse.run_id``, or
     ``new.versions`` is not what lies in the warehouse.
     """
     if new.run_id != warehouse.run_id:
         raise ValueError(f"run {warehouse.run_id!r} cannot publish for run {new.run_id!r}")
-    found = table_versions(warehouse)
-    if found != new.versions:
-        differing = sorted(dict(found.items() ^ new.versions.items()))
+    found = table_versions(warehouse, layers)
+    own = {table: version for table, version in new.versions.items() if table.split("/")[0] in layers}
+    if found != own:
+        differing = sorted(dict(found.items() ^ own.items()))
         raise SeqloomError(
             f"{warehouse.root}: {', '.join(differing)} changed after the run read its versions; "
             "nothing was published: start it again"
         )
-    for table in new.versions:
+    for table in own:
         since = None if expected is None else expected.versions.get(table)
         for version, owner in _commits_since(warehouse, table, since):
             if owner != warehouse.run_id:
@@ -48,22 +53,32 @@ def publish(warehouse: Warehouse, new: Published, expected: Published | None) ->
     return move_pointer(warehouse.root, new, expected)
 
 
-def restore(warehouse: Warehouse, pointer: Published | None) -> list[str]:
-    """Undo what lies beyond the pointer; one line for each table that was put back or removed.
+def restore(
+    warehouse: Warehouse,
+    pointer: Published | None,
+    layers: Sequence[str] = COVERED_LAYERS,
+    *,
+    lock: Lock | None = None,
+) -> list[str]:
+    """Undo what lies beyond the pointer in ``layers``; one line for each table that was put back or removed.
 
-    A table that the pointer does not know is removed with its files. Safe to repeat.
+    A table that the pointer does not know is removed with its files. Safe to repeat. Raises LockedError
+    before a change where ``lock`` was lost: what lies there is then another run's.
     """
     done = []
-    for table in list(_tables(warehouse)):
+    for table in list(_tables(warehouse, layers)):
         version = None if pointer is None else pointer.versions.get(table)
+        if lock is not None:
+            lock.require_held()
         if version is None:
             _delete(warehouse, table)
             done.append(f"{table}: removed, left by a run that did not publish")
         elif next(_commits_since(warehouse, table, version), None):
-            _restore_table(warehouse, table, version)
+            warehouse.restore(table, version)
             done.append(f"{table}: put back to version {version}")
     if pointer is not None:
-        missing = sorted(set(pointer.versions) - set(_tables(warehouse)))
+        named = {table for table in pointer.versions if table.split("/")[0] in layers}
+        missing = sorted(named - set(_tables(warehouse, layers)))
         if missing:
             raise WarehouseError(
                 f"{warehouse.root}: {', '.join(missing)} of publication {pointer.number} is gone; "
@@ -72,9 +87,9 @@ def restore(warehouse: Warehouse, pointer: Published | None) -> list[str]:
     return done
 
 
-def table_versions(warehouse: Warehouse) -> dict[str, int]:
-    """The newest version of every table that a pointer covers: what a run is about to publish."""
-    return {table: _log(warehouse, table).version() for table in _tables(warehouse)}
+def table_versions(warehouse: Warehouse, layers: Sequence[str] = COVERED_LAYERS) -> dict[str, int]:
+    """The newest version of every table of ``layers``: what a run is about to publish."""
+    return {table: _log(warehouse, table).version() for table in _tables(warehouse, layers)}
 
 
 def read_published(warehouse: Warehouse, table: str, pointer: Published | None = None) -> DataFrame:
@@ -110,22 +125,9 @@ def _log(warehouse: Warehouse, table: str) -> deltalake.DeltaTable:
     return deltalake.DeltaTable(warehouse.path(table))
 
 
-def _restore_table(warehouse: Warehouse, table: str, version: int) -> None:
-    conf = warehouse.spark.conf
-    before = conf.get(_USER_METADATA, None)
-    conf.set(_USER_METADATA, warehouse.run_id)
-    try:
-        DeltaTable.forPath(warehouse.spark, warehouse.path(table)).restoreToVersion(version)
-    finally:
-        if before is None:
-            conf.unset(_USER_METADATA)
-        else:
-            conf.set(_USER_METADATA, before)
-
-
-def _tables(warehouse: Warehouse) -> Iterator[str]:
-    """Names of the Delta tables in the covered layers; folders that are none are left alone."""
-    for layer in COVERED_LAYERS:
+def _tables(warehouse: Warehouse, layers: Sequence[str]) -> Iterator[str]:
+    """Names of the Delta tables in ``layers``; folders that are none are left alone."""
+    for layer in layers:
         files, folder = _hadoop(warehouse, f"{warehouse.root}/{layer}")
         if files.exists(folder):
             names = sorted(status.getPath().getName() for status in files.listStatus(folder))

@@ -13,6 +13,9 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 TABLE: Final = "ops/runs"
 
+_CONFIGURATION: Final = {"delta.dataSkippingStatsColumns": "started_at,ended_at"}
+"""The log keeps the smallest and largest value of no other column: an error may name a user."""
+
 Status = Literal["done", "failed", "gate_failed"]
 
 _SCHEMA: Final = pa.schema(
@@ -94,7 +97,14 @@ def record_run(root: str, record: RunRecord) -> None:
     """Append a run's record; needs no Spark session, so a run that lost its own can still tell."""
     rows = pa.Table.from_pylist([asdict(record)], schema=_SCHEMA)
     commit = CommitProperties(custom_metadata={"userMetadata": record.run_id})
-    write_deltalake(f"{root}/{TABLE}", rows, mode="append", schema_mode="merge", commit_properties=commit)
+    write_deltalake(
+        f"{root}/{TABLE}",
+        rows,
+        mode="append",
+        schema_mode="merge",
+        commit_properties=commit,
+        configuration=_CONFIGURATION,
+    )
 
 
 def last_runs(root: str, count: int) -> list[RunRecord]:

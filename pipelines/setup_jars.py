@@ -1,9 +1,10 @@
-"""Puts Delta's jars and quiet defaults beside pip's pyspark, so that spark-submit needs no options.
+"""Puts Delta's and Kafka's jars and quiet defaults beside pip's pyspark: spark-submit needs no options.
 
 Run once by ``make setup``: ``python -m pipelines.setup_jars``. Jars come from Maven Central through
 Spark's own resolver.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from pathlib import Path
 import pyspark
 
 from pipelines.errors import SeqloomError
-from pipelines.spark import DELTA_PACKAGE, driver_memory, require_java
+from pipelines.packages import JARS
+from pipelines.spark import driver_memory, require_java
 
 LOGGING = """\
 rootLogger.level = error
@@ -27,28 +29,35 @@ appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
 
 
 def install(spark_home: Path) -> None:
-    """Resolve Delta's jars into ``spark_home/jars`` and write defaults into ``spark_home/conf``."""
+    """Resolve the packages' jars into ``spark_home/jars`` and write defaults into ``spark_home/conf``."""
     conf = spark_home / "conf"
     conf.mkdir(exist_ok=True)
     defaults = f"spark.driver.memory {driver_memory()}\nspark.ui.showConsoleProgress false\n"
     (conf / "spark-defaults.conf").write_text(defaults)
     (conf / "log4j2.properties").write_text(LOGGING)
-    version = DELTA_PACKAGE.rpartition(":")[2]
-    if list(spark_home.glob(f"jars/*delta-spark*-{version}.jar")):
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "nothing.py"
-        script.write_text("")
-        ivy = Path(folder) / "ivy"
-        submit = [str(spark_home / "bin" / "spark-submit"), "--packages", DELTA_PACKAGE]
-        submit += ["--conf", f"spark.jars.ivy={ivy}", str(script)]
-        answer = subprocess.run(submit, capture_output=True, text=True, check=False)
-        jars = list(ivy.glob("jars/io.delta*.jar"))
-        if answer.returncode != 0 or not jars:
-            tail = "\n".join(answer.stderr.splitlines()[-20:])
-            raise SeqloomError(f"{DELTA_PACKAGE} could not be fetched from Maven Central:\n{tail}")
-        for jar in jars:
-            shutil.copy(jar, spark_home / "jars" / jar.name)
+    for package, beginnings in JARS.items():
+        _, artifact, version = package.split(":")
+        if list(spark_home.glob(f"jars/*{artifact}-{version}.jar")):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            for jar in fetch_jars(package, Path(folder)):
+                if jar.name.startswith(beginnings):
+                    shutil.copy(jar, spark_home / "jars" / jar.name)
+
+
+def fetch_jars(package: str, folder: Path) -> list[Path]:
+    """The jars of a package and of what it needs, in ``folder/jars``; SeqloomError where there are none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / "nothing.py"
+    script.write_text("")
+    submit = str(Path(os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent) / "bin" / "spark-submit")
+    command = [submit, "--packages", package, "--conf", f"spark.jars.ivy={folder}", str(script)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    jars = sorted(folder.glob("jars/*.jar"))
+    if answer.returncode != 0 or not jars:
+        tail = "\n".join(answer.stderr.splitlines()[-20:])
+        raise SeqloomError(f"{package} could not be fetched from Maven Central:\n{tail}")
+    return jars
 
 
 if __name__ == "__main__":

@@ -2,20 +2,13 @@
 
 import logging
 import os
-import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 
 from pyspark.sql import SparkSession
 
 from pipelines.errors import ConfigError
-
-DELTA_PACKAGE = "io.delta:delta-spark_2.13:4.0.1"
-"""What a cluster is given with ``--packages``; ``make setup`` puts the jars beside pip's pyspark."""
-
-JAVA_MAJOR = 17
+from pipelines.packages import DELTA_PACKAGE, JAVA_ADVICE, JAVA_MAJOR, KAFKA_PACKAGE, find_java
 
 
 def start_spark(app: str, settings: Mapping[str, str] | None = None) -> SparkSession:
@@ -47,7 +40,7 @@ def start_spark(app: str, settings: Mapping[str, str] | None = None) -> SparkSes
     spark.sparkContext.setLogLevel("ERROR")
     # An exception says it all; pyspark would print its Java half a second time, as one line of JSON.
     logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
-    _require_delta(spark)
+    _require_class(spark, "io.delta.sql.DeltaSparkSessionExtension", "Delta", DELTA_PACKAGE)
     return spark
 
 
@@ -60,24 +53,26 @@ def driver_memory() -> str:
 
 def require_java() -> None:
     """ConfigError, in one line that says what to install, unless Java 17 or newer answers."""
-    home = os.environ.get("JAVA_HOME")
-    java = f"{home}/bin/java" if home else shutil.which("java")
-    advice = f"install Java {JAVA_MAJOR} (Debian: apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
-    if java is None or not os.access(java, os.X_OK):
-        raise ConfigError(f"Java is missing: {advice}")
-    answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-    version = re.search(r'version "(\d+)', answer.stderr)
-    if version is None or int(version[1]) < JAVA_MAJOR:
-        shown = answer.stderr.splitlines()[0] if answer.stderr else "no answer"
-        raise ConfigError(f"Java {JAVA_MAJOR} or newer is needed, {java} says {shown}: {advice}")
+    java = find_java(os.environ)
+    if java.path is None or not os.access(java.path, os.X_OK):
+        raise ConfigError(f"Java is missing: {JAVA_ADVICE}")
+    if java.major is None or java.major < JAVA_MAJOR:
+        raise ConfigError(
+            f"Java {JAVA_MAJOR} or newer is needed, {java.path} says {java.answer}: {JAVA_ADVICE}"
+        )
 
 
-def _require_delta(spark: SparkSession) -> None:
+def require_kafka(spark: SparkSession) -> None:
+    """ConfigError unless Spark's Kafka source is on the class path."""
+    _require_class(spark, "org.apache.spark.sql.kafka010.KafkaSourceProvider", "Kafka", KAFKA_PACKAGE)
+
+
+def _require_class(spark: SparkSession, name: str, whose: str, package: str) -> None:
     assert spark.sparkContext._jvm is not None
     loader = spark.sparkContext._jvm.Thread.currentThread().getContextClassLoader()
     try:
-        loader.loadClass("io.delta.sql.DeltaSparkSessionExtension")
+        loader.loadClass(name)
     except Exception:
         raise ConfigError(
-            f"Delta's jars are not on Spark's class path: run `make setup` or pass --packages {DELTA_PACKAGE}"
+            f"{whose}'s jars are not on Spark's class path: run `make setup` or pass --packages {package}"
         ) from None

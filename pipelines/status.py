@@ -133,6 +133,11 @@ def _published_lines(status: WarehouseStatus) -> list[str]:
         f"  at {_instant(pointer.published_at)}, as of {_instant(pointer.as_of)}",
         f"  fit {pointer.fit_id or 'none'}, config {pointer.config_fingerprint}",
     ]
+    lines += [
+        f"  stream {stream}: {position.batch + 1} batches, "
+        f"{position.batch - position.built} of them not in the sequences yet"
+        for stream, position in sorted(pointer.streams.items())
+    ]
     width = max((len(table) for table in pointer.versions), default=0)
     lines += [f"  {table:<{width}}  version {version}" for table, version in sorted(pointer.versions.items())]
     return lines

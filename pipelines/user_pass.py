@@ -1,7 +1,8 @@
 """Lifts the per-user kernels of ``features/`` over Spark: one fold a partition, no shuffle.
 
 Input everywhere: encoded events whose partitions hold whole users, sorted by user and order
-(``pipelines.encode.order_by_user``).
+(``pipelines.encode.order_by_user``), each user's stored state in front of them where there is one
+(``pipelines.increment``).
 """
 
 from collections.abc import Callable, Iterable
@@ -15,10 +16,12 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from features.block import ENCODED_EVENTS, EventBlock
 from features.chunks import arrow_schema, chunk_block
+from features.resume import steps, together, user_states
 from features.sessions import SessionRule, session_ids, sessionize
 from features.spec import SequenceSpec
 from features.tags import FittedThemes, tag_block
 from features.tags import sessions_arrow_schema as sessions_schema
+from features.user_state import STATES
 from features.users import UserRows, UserRule, reasons, summarise_users
 
 Batches = Iterable[pa.RecordBatch]
@@ -44,19 +47,29 @@ class UserPass:
 
         def fold(batches: Batches) -> Batches:
             themes, chunks = None, None
-            for block in sessionize(batches, self.rule):
-                tags, _, themes = tag_block(block, self.fitted.value, themes)
-                rows, chunks = chunk_block(block, tags.theme_running, tags.theme_session, spec, chunks)
+            for step in steps(batches, self.rule):
+                tags, _, themes = tag_block(step.block, self.fitted.value, together(themes, step.tags))
+                running, final = tags.theme_running, tags.theme_session
+                rows, chunks = chunk_block(step.block, running, final, spec, together(chunks, step.open))
                 yield from rows
 
         return _lift(ordered, fold, arrow_schema(spec))
 
+    def states(self, ordered: DataFrame, spec: SequenceSpec) -> DataFrame:
+        """Rows of ``silver/user_state``."""
+
+        def fold(batches: Batches) -> Batches:
+            return user_states(steps(batches, self.rule), self.fitted.value, self.users, spec)
+
+        return _lift(ordered, fold, STATES)
+
     def _sessions_and_users(self, batches: Batches) -> Batches:
         themes, flags = None, None
-        for block in sessionize(batches, self.rule):
-            _, sessions, themes = tag_block(block, self.fitted.value, themes)
+        for step in steps(batches, self.rule):
+            block = step.block
+            _, sessions, themes = tag_block(block, self.fitted.value, together(themes, step.tags))
             yield _side(sessions.to_batch(pa.array(session_ids(block))), "session")
-            users, flags = summarise_users(flags, block, self.users)
+            users, flags = summarise_users(together(flags, step.flags), block, self.users)
             yield _side(_user_batch(users), "user")
 
 

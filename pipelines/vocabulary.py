@@ -1,10 +1,13 @@
 """Append-only names for ids: dense int32 indices from 2 that never change."""
 
+from functools import partial
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from features.codes import FIRST_INDEX
 from pipelines.errors import WarehouseError
+from pipelines.side_by_side import side_by_side
 from pipelines.warehouse import Warehouse
 
 LAST_INDEX = 2**31 - 1
@@ -14,15 +17,13 @@ PARTITION_BITS = 33  # of monotonically_increasing_id: partition << 33 | row in 
 def extend_vocabularies(warehouse: Warehouse, events: DataFrame) -> dict[str, int]:
     """Name every item, category and event type of the events; the three tables' versions."""
     types = events.groupBy(F.col("event_type").alias("id")).agg(F.min("mode").cast("int").alias("mode"))
-    return {
-        "silver/items": extend_vocabulary(
-            warehouse, events.select(F.col("item_id").alias("id")), "silver/items"
-        ),
-        "silver/categories": extend_vocabulary(
-            warehouse, events.select(F.col("category_id").alias("id")), "silver/categories"
-        ),
-        "silver/event_types": extend_vocabulary(warehouse, types, "silver/event_types"),
+    named = {
+        "silver/items": events.select(F.col("item_id").alias("id")),
+        "silver/categories": events.select(F.col("category_id").alias("id")),
+        "silver/event_types": types,
     }
+    versions = side_by_side([partial(extend_vocabulary, warehouse, ids, name) for name, ids in named.items()])
+    return dict(zip(named, versions, strict=True))
 
 
 def extend_vocabulary(warehouse: Warehouse, ids: DataFrame, table: str) -> int:

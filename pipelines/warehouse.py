@@ -1,8 +1,10 @@
 """Where tables lie and how they are read and written: the one place that names paths."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import deltalake
 from delta.tables import DeltaTable
@@ -10,7 +12,24 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.errors import WarehouseError
 
+_USER_METADATA: Final = "spark.databricks.delta.commitInfo.userMetadata"
+
 LAYERS = ("bronze", "silver", "gold", "scores", "embeddings", "ops")
+
+STATISTICS: Final = "delta.dataSkippingStatsColumns"
+"""Property that says of which columns Delta's log keeps the smallest and largest value in each file."""
+
+SKIPPING: Final = frozenset(
+    (
+        "ts", "date", "batch_id", "ingested_at", "start_ts", "end_ts", "first_ts", "last_ts", "ordinal",
+        "chunk", "length", "index", "theme_id", "as_of", "day", "train_end", "n_events",
+    )
+)  # fmt: skip
+"""The columns for which it does; never ids of users or payloads: what is erased must not stand in a log."""
+
+LOG_RETENTION: Final = {"delta.logRetentionDuration": "interval 36500 days"}
+"""Delta drops log entries after 30 days by itself, and with them versions that models name;
+``jobs/maintain_tables.py`` knows which are needed."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +58,9 @@ class Warehouse:
             reader = reader.option("versionAsOf", version)
         return reader.load(self.path(table))
 
-    def append(
-        self,
-        frame: DataFrame,
-        table: str,
-        partition_by: tuple[str, ...] = (),
-        properties: Mapping[str, str] | None = None,
-    ) -> int:
-        """Append rows; the table's version afterwards. ``properties`` are set where it is created."""
-        return self._write(frame, table, "append", partition_by, properties)
+    def append(self, frame: DataFrame, table: str, partition_by: tuple[str, ...] = ()) -> int:
+        """Append rows; the table's version afterwards."""
+        return self._write(frame, table, "append", partition_by)
 
     def overwrite(self, frame: DataFrame, table: str, partition_by: tuple[str, ...] = ()) -> int:
         """Replace all rows, and the schema where it changed; the version afterwards."""
@@ -59,6 +72,48 @@ class Warehouse:
         writer.option("replaceWhere", condition).save(self.path(table))
         return self.version(table)
 
+    def delete(self, table: str, keys: DataFrame, condition: str) -> int:
+        """Delete the rows ``t`` that meet a SQL condition with a row ``k`` of ``keys``; the version then.
+
+        ``keys`` has at most one row for a row of the table.
+        """
+        with self._stamped():
+            target = DeltaTable.forPath(self.spark, self.path(table)).alias("t")
+            target.merge(keys.alias("k"), condition).whenMatchedDelete().execute()
+        return self.version(table)
+
+    def set_properties(self, table: str, properties: Mapping[str, str]) -> int:
+        """Set properties of a table, in a commit of its own; the version afterwards."""
+        given = ", ".join(f"'{name}' = '{value}'" for name, value in properties.items())
+        with self._stamped():
+            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({given})")
+        return self.version(table)
+
+    def compact(self, table: str) -> int:
+        """Put small files together, each partition's for itself; the version afterwards."""
+        with self._stamped():
+            DeltaTable.forPath(self.spark, self.path(table)).optimize().executeCompaction()
+        return self.version(table)
+
+    def restore(self, table: str, version: int) -> None:
+        """Put the table back to a version, in a commit of its own."""
+        with self._stamped():
+            DeltaTable.forPath(self.spark, self.path(table)).restoreToVersion(version)
+
+    @contextmanager
+    def _stamped(self) -> Iterator[None]:
+        """Commits that take no options of their own are stamped through the session."""
+        conf = self.spark.conf
+        before = conf.get(_USER_METADATA, None)
+        conf.set(_USER_METADATA, self.run_id)
+        try:
+            yield
+        finally:
+            if before is None:
+                conf.unset(_USER_METADATA)
+            else:
+                conf.set(_USER_METADATA, before)
+
     def version(self, table: str) -> int:
         """The table's newest version, from the log alone: Spark would run a job for it."""
         return int(deltalake.DeltaTable(self.path(table)).version())
@@ -69,14 +124,14 @@ class Warehouse:
         table: str,
         mode: str,
         partition_by: tuple[str, ...],
-        properties: Mapping[str, str] | None = None,
     ) -> int:
+        # Properties are set where the write creates the table; a later one, overwrite too, keeps them.
         writer = (
             frame.write.format("delta")
             .mode(mode)
             .option("userMetadata", self.run_id)
             .option("delta.enableDeletionVectors", "false")
-            .options(**(properties or {}))
+            .options(**properties(frame.columns, partition_by))
         )
         if mode == "overwrite":
             writer = writer.option("overwriteSchema", "true")
@@ -84,6 +139,17 @@ class Warehouse:
             writer = writer.partitionBy(*partition_by)
         writer.save(self.path(table))
         return self.version(table)
+
+
+def properties(columns: Iterable[str], partition_by: Iterable[str] = ()) -> dict[str, str]:
+    """What a table with these columns is created with.
+
+    >>> properties(["user_id", "ts", "raw"])["delta.dataSkippingStatsColumns"]
+    'ts'
+    """
+    own = set(partition_by)
+    kept = [name for name in columns if name in SKIPPING and name not in own]
+    return {STATISTICS: ",".join(kept), **LOG_RETENTION}
 
 
 def require_writable(root: str) -> None:

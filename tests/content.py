@@ -11,13 +11,18 @@ import pandas as pd
 from pipelines.reading import read_published_table
 
 RUN_METADATA = {"batch_id", "ingested_at", "run_id", "file"}
-TABLES = ("bronze/events", "silver/sessions", "silver/users", "gold/user_sequences")
+TABLES = ("bronze/events", "silver/sessions", "silver/users", "silver/user_state", "gold/user_sequences")
 KINDS = {"item": "items", "category": "categories", "event_type": "event_types"}
 ENCODED = {
     "events__item": "items",
     "events__category": "categories",
     "events__type": "event_types",
     "category__key": "categories",
+    **{
+        f"{part}__{column}": table
+        for part in ("open", "tail")
+        for column, table in (("item", "items"), ("category", "categories"), ("type", "event_types"))
+    },
 }
 
 

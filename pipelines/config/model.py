@@ -86,6 +86,7 @@ class Ingest(Section):
     """Rules for accepting events."""
 
     max_clock_skew: Duration = "5min"  # ts further in the future than this is rejected
+    allowed_lateness: Duration = "3d"  # ts further behind the newest published event than this is rejected
 
 
 class Sessions(Section):

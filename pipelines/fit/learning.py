@@ -39,7 +39,7 @@ def learn(
         table = learn_vectors(narrow, counts, options.embeddings)
         theme_limit = bucket_limit(counts.long_sessions, options.themes.max_sessions)
         interests = sample_interests(narrow, table, theme_limit, options.themes)
-        clusters = cluster(narrow.sparkSession, interests, options.themes)
+        clusters = cluster(interests, options.themes)
         ids, drift, last_id = _name_themes(clusters, table, interests, previous)
         order = np.argsort(ids)
         centroids = clusters.centroids[order]

@@ -1,15 +1,11 @@
-"""Themes: clusters of session interests by Spark ML's KMeans, made repeatable, and their number."""
+"""Themes: clusters of session interests by k-means, and their number."""
 
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.ml.clustering import KMeans
-from pyspark.ml.functions import array_to_vector
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_samples
 from threadpoolctl import threadpool_limits
 
@@ -23,6 +19,9 @@ SCREEN_SESSIONS: Final = 20_000
 
 SCREEN_RESTARTS: Final = 2
 """Seeds that each candidate number of themes is tried with."""
+
+KMEANS_STEPS: Final = 30
+"""Most steps of k-means from one seed; the polish goes on from there."""
 
 POLISH_STEPS: Final = 10
 """Most steps by which the best centroids move to the means of all their sessions."""
@@ -45,12 +44,13 @@ class Clusters:
     tried: dict[int, float]  # mean silhouette of each number of themes tried
 
 
-def cluster(spark: SparkSession, interests: NDArray[np.float64], options: ThemeOptions) -> Clusters:
+def cluster(interests: NDArray[np.float64], options: ThemeOptions) -> Clusters:
     """Cluster interests (n, D), unit rows in hash order.
 
-    Spark ML's KMeans by cosine distance on the first 20,000 interests with ``restarts`` seeds: one alone
-    often ends with two themes merged and another parted, which costs 0.06 of ARI. The centroids of
-    lowest cost then move to the means of all interests nearest to them until they stand still.
+    k-means (scikit-learn; of unit rows, so that distances are cosines') on the first 20,000 interests with
+    ``restarts`` seeds: one alone often ends with two themes merged and another parted, which costs 0.06 of
+    ARI. The centroids of lowest cost then move to the means of all interests nearest to them until they
+    stand still. In this process: on so few rows each of Spark ML's steps costs more than all of them do here.
 
     With ``count`` "auto" each candidate number, ascending, is fitted with two seeds; the best mean
     silhouette (Rousseeuw 1987) of the first 3,000 interests wins, and the search ends after two worse
@@ -59,16 +59,12 @@ def cluster(spark: SparkSession, interests: NDArray[np.float64], options: ThemeO
     tried: dict[int, float] = {}
     screened = interests[:SCREEN_SESSIONS]
     distinct = len(np.unique(screened, axis=0))
-    frame = _frame(spark, screened)
-    try:
-        if options.count == "auto":
-            tried = _try_counts(frame, screened, distinct, options)
-            count = max(tried, key=lambda k: (tried[k], -k))
-        else:
-            count = options.count
-        centroids = _fit(frame, min(count, distinct), options.seed, options.restarts)
-    finally:
-        frame.unpersist()
+    if options.count == "auto":
+        tried = _try_counts(screened, distinct, options)
+        count = max(tried, key=lambda k: (tried[k], -k))
+    else:
+        count = options.count
+    centroids = _fit(screened, min(count, distinct), options.seed, options.restarts)
     if not len(centroids):  # fewer than two interests that differ: at most one theme
         centroids = screened[:distinct]
     centroids, sessions = _by_support(polish(centroids, interests), interests)
@@ -114,15 +110,13 @@ def polish(centroids: NDArray[np.float64], interests: NDArray[np.float64]) -> ND
     return np.unique(centroids, axis=0)
 
 
-def _try_counts(
-    frame: DataFrame, interests: NDArray[np.float64], distinct: int, options: ThemeOptions
-) -> dict[int, float]:
+def _try_counts(interests: NDArray[np.float64], distinct: int, options: ThemeOptions) -> dict[int, float]:
     tried: dict[int, float] = {}
     worse = 0
     for count in sorted(set(options.candidates)):
         if tried and count > distinct:
             break
-        centroids = _fit(frame, min(count, distinct), options.seed, SCREEN_RESTARTS)
+        centroids = _fit(interests, min(count, distinct), options.seed, SCREEN_RESTARTS)
         values, _ = silhouettes(interests[:SILHOUETTE_SESSIONS], centroids)
         score = float(values.mean()) if len(values) else -1.0
         worse = worse + 1 if tried and score <= max(tried.values()) else 0
@@ -132,24 +126,18 @@ def _try_counts(
     return tried
 
 
-def _fit(frame: DataFrame, count: int, seed: int, restarts: int) -> NDArray[np.float64]:
-    """Centroids (K, D) of the seed with the lowest cost, as unit rows on the grid; K = 0 below two."""
+def _fit(interests: NDArray[np.float64], count: int, seed: int, restarts: int) -> NDArray[np.float64]:
+    """Centroids (K, D) of the seed with the lowest cost, as unit rows on the grid; K = 0 below two.
+
+    One thread: more would add up in another order, and give other themes on other machines.
+    """
     best, lowest = np.zeros((0, 0)), np.inf
-    for restart in range(restarts if count >= 2 else 0):
-        kmeans = KMeans(k=count, seed=seed + restart, distanceMeasure="cosine", featuresCol="interest")
-        model = kmeans.fit(frame)
-        if model.summary.trainingCost < lowest:
-            lowest, best = model.summary.trainingCost, np.stack(model.clusterCenters())
+    with threadpool_limits(limits=1):
+        for restart in range(restarts if count >= 2 else 0):
+            model = KMeans(count, n_init=1, max_iter=KMEANS_STEPS, random_state=seed + restart).fit(interests)
+            if model.inertia_ < lowest:
+                lowest, best = model.inertia_, model.cluster_centers_
     return np.unique(unit(best), axis=0) if len(best) else best
-
-
-def _frame(spark: SparkSession, interests: NDArray[np.float64]) -> DataFrame:
-    """The interests in one partition, in hash order: KMeans depends on both."""
-    offsets = pa.array(np.arange(len(interests) + 1, dtype=np.int32) * interests.shape[1])
-    lists = pa.ListArray.from_arrays(offsets, pa.array(interests.reshape(-1)))
-    table = pa.table([pa.array(np.arange(len(interests))), lists], names=["place", "interest"])
-    ordered = spark.createDataFrame(table).repartition(1).sortWithinPartitions("place")
-    return ordered.select(array_to_vector(F.col("interest")).alias("interest")).persist()
 
 
 def _by_support(

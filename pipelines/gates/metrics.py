@@ -37,13 +37,16 @@ def bronze_metrics(
     kept: int,
     duplicates: int,
     rows_rejected: int,
+    rows_erased: int = 0,
     window_start: datetime | None = None,
     window_end: datetime | None = None,
     batch: Column | None = None,
 ) -> Metrics:
     """Figures of ``bronze/events`` and ``bronze/events_rejected`` against what ingest counted.
 
-    ``batch`` is a condition on both tables that picks the rows of this run's batch (default: all).
+    ``rows_erased`` of the refused rows are of erased users: no fault of the source, so that
+    ``rejected_share`` leaves them out. ``batch`` is a condition on both tables that picks the rows of this
+    run's batch (default: all).
     """
     in_batch = sf.lit(True) if batch is None else batch
     outside = sf.lit(False)
@@ -69,7 +72,7 @@ def bronze_metrics(
         "rows_unaccounted": rows_in - kept - duplicates - rows_rejected,
         "kept_not_stored": kept - found.pop("stored"),
         "rejected_not_stored": rows_rejected - refused,
-        "rejected_share": _share(rows_rejected, rows_in),
+        "rejected_share": _share(rows_rejected - rows_erased, rows_in - rows_erased),
         "repeated_event_ids": _repeated(events, "event_id"),
         **found,
     }
@@ -96,21 +99,18 @@ def vocabulary_metrics(table: DataFrame, name: str, id_column: str, index_column
     }
 
 
-def event_totals(events: DataFrame, as_of: datetime) -> Metrics:
+def event_totals(events: DataFrame, users: DataFrame, as_of: datetime) -> Metrics:
     """Events, users and targets that the published tables must account for, from bronze alone.
 
-    A target is an event with an earlier one of its user: all but those at the user's first ts.
+    ``users`` are ``pipelines.recency.visible_users`` of the bronze ``events``. A target is an event with an
+    earlier one of its user: all but those at the user's first ts.
     """
+    totals = _one(users.agg(sf.sum("n_events").alias("events"), sf.count("*").alias("users")))
+    firsts = users.select("user_id", sf.col("first_ts").alias("ts"))
+    if totals["users"] <= _BROADCAST_USERS:
+        firsts = sf.broadcast(firsts)
     visible = events.where(sf.col("ts") < sf.lit(as_of)).select("user_id", "ts")
-    per_user = visible.groupBy("user_id").agg(sf.min("ts").alias("ts"), sf.count("*").alias("n")).persist()
-    try:
-        totals = _one(per_user.agg(sf.sum("n").alias("events"), sf.count("*").alias("users")))
-        firsts = per_user.select("user_id", "ts")
-        if totals["users"] <= _BROADCAST_USERS:
-            firsts = sf.broadcast(firsts)
-        first = visible.join(firsts, ["user_id", "ts"], "left_semi").count()
-    finally:
-        per_user.unpersist()
+    first = visible.join(firsts, ["user_id", "ts"], "left_semi").count()
     events_visible = totals["events"] or 0
     return {"events": events_visible, "users": totals["users"], "targets": events_visible - first}
 
@@ -122,23 +122,27 @@ def sessions_metrics(
     as_of: datetime,
     theme_ids: Iterable[int],
     train_end: datetime | None = None,
+    kept: DataFrame | None = None,
 ) -> Metrics:
-    """Figures of ``silver/sessions``; ``totals`` comes from ``event_totals``.
+    """Figures of ``silver/sessions``, or of the rows that a run has put into it.
 
-    Vector coverage counts the sessions that end before ``train_end`` (default: all).
+    ``totals`` comes from ``event_totals`` or ``pipelines.increment``. ``kept``: how many ``sessions`` of a
+    ``user_id`` come before the rows (default: none). Vector coverage counts the sessions that end before
+    ``train_end`` (default: all).
     """
     modes = [f"n_{mode}" for mode in MODES]
     by_source = [f"n_vectors_{source}" for source in ("item", "category", "none")]
     known = [NO_THEME, *theme_ids]
     trained = sf.lit(True) if train_end is None else sf.col("end_ts") < sf.lit(train_end)
-    order = Window.partitionBy("user_id").orderBy("ordinal")
-    expected = sf.coalesce(sf.lag("ordinal").over(order) + 1, sf.lit(1))
+    before = sf.lag("ordinal").over(Window.partitionBy("user_id").orderBy("ordinal"))
     undecided = sf.col("is_hop").isNull()
-    marked = sessions.withColumn("expected_ordinal", expected)
+    marked = _behind(sessions, kept, sessions=0).withColumn(
+        "expected_ordinal", sf.coalesce(before + 1, sf.col("sessions") + 1)
+    )
     found = _one(
         marked.agg(
             sf.count("*").alias("sessions"),
-            sf.count_if(sf.col("ordinal") == 1).alias("users"),
+            sf.count_if(sf.col("ordinal") == sf.col("sessions") + 1).alias("users"),
             sf.sum("n_events").alias("events"),
             *(sf.sum(name).alias(name) for name in modes),
             sf.count_if(~sf.col("ordinal").eqNullSafe(sf.col("expected_ordinal"))).alias("broken_ordinals"),
@@ -176,11 +180,13 @@ def gold_metrics(
     as_of: datetime,
     largest: Mapping[str, int],
     totals: Mapping[str, float],
+    kept: DataFrame | None = None,
 ) -> Metrics:
     """Figures of ``gold/user_sequences``: one pass over its arrays in NumPy, the rest on its facts.
 
     ``largest`` gives the largest code of ``item``, ``category`` and ``type``; ``totals`` comes from
-    ``event_totals``.
+    ``event_totals`` or ``pipelines.increment``. ``kept``: how many ``chunks`` of a ``user_id`` come before
+    the rows, and the ordinal of the ``target`` that comes next (default: none).
     """
     limit = to_micros(as_of)
     sizes = dict(largest)
@@ -190,17 +196,17 @@ def gold_metrics(
             yield from check_rows(batch, spec, limit, sizes)
 
     order = Window.partitionBy("user_id").orderBy("chunk")
-    rows = sequences.mapInArrow(facts, _ROW_FACTS_DDL).withColumns(
+    rows = _behind(sequences.mapInArrow(facts, _ROW_FACTS_DDL), kept, chunks=0, target=None).withColumns(
         {
-            "expected_chunk": sf.coalesce(sf.lag("chunk").over(order) + 1, sf.lit(0)),
-            "previous_target": sf.lag("last_target").over(order),
+            "expected_chunk": sf.coalesce(sf.lag("chunk").over(order) + 1, sf.col("chunks")),
+            "previous_target": sf.coalesce(sf.lag("last_target").over(order), sf.col("target") - 1),
         }
     )
     follows = sf.coalesce(sf.col("first_target") == sf.col("previous_target") + 1, sf.lit(False))
     found = _one(
         rows.agg(
             sf.count("*").alias("rows"),
-            sf.count_if(sf.col("chunk") == 0).alias("users"),
+            sf.count_if(sf.col("chunk") == sf.col("chunks")).alias("users"),
             sf.sum("length").alias("places"),
             sf.sum("n_targets").alias("targets"),
             sf.sum("unknown_items").alias("unknown"),
@@ -219,6 +225,15 @@ def gold_metrics(
         "users_missing": totals["users"] - plain["users"],
         "unknown_item_share": _share(plain["unknown"], plain["places"]),
     }
+
+
+def _behind(rows: DataFrame, kept: DataFrame | None, **otherwise: int | None) -> DataFrame:
+    """The rows with columns of ``kept``, by user; ``otherwise`` where it has nothing of a user."""
+    columns = {name: sf.lit(value).cast("int") for name, value in otherwise.items()}
+    if kept is None:
+        return rows.withColumns(columns)
+    joined = rows.join(kept.select("user_id", *otherwise), "user_id", "left")
+    return joined.withColumns({name: sf.coalesce(name, value) for name, value in columns.items()})
 
 
 def _one(frame: DataFrame) -> dict[str, Any]:

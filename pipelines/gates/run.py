@@ -6,6 +6,7 @@ the scans are in ``pipelines.gates.metrics``.
 
 import math
 import os
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -117,6 +118,11 @@ def _validate(
             f"Great Expectations judged {len(passed)} of {len(checks)} {layer} gates: {passed}"
         )
     return passed
+
+
+def warm_up() -> None:
+    """Import Great Expectations beside other work: that takes seconds, and a build waits for Spark anyway."""
+    threading.Thread(target=_great_expectations, daemon=True).start()
 
 
 @cache

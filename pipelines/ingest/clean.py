@@ -28,7 +28,7 @@ TYPED: Final = (
 
 
 def clean(raw: DataFrame, config: Config, ingested_at: datetime) -> DataFrame:
-    """``TYPED``, ``reason``, ``raw`` and ``file`` of every raw row.
+    """``TYPED``, ``reason``, ``raw``, ``layout`` and ``file`` of every raw row.
 
     ``reason`` is null for a valid event, else the first of ``REASONS`` that applies. Ids are text,
     less the blanks around it: a negative or a 20-digit id is as good as any. An event without a type is
@@ -44,6 +44,7 @@ def clean(raw: DataFrame, config: Config, ingested_at: datetime) -> DataFrame:
             F.trim("ts").alias("ts"),
             _blank_to_null(F.col("sequence")).alias("source_sequence"),
             "raw",
+            "layout",
             "file",
             "fault",
         )
@@ -55,7 +56,7 @@ def clean(raw: DataFrame, config: Config, ingested_at: datetime) -> DataFrame:
     return (
         typed.withColumn("reason", _reason(config, ingested_at))
         .withColumnRenamed("source_event_id", "event_id")
-        .select(*TYPED, "reason", "raw", "file")
+        .select(*TYPED, "reason", "raw", "layout", "file")
     )
 
 

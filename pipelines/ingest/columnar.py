@@ -25,10 +25,10 @@ EXACT_DOUBLE = 2.0**53
 
 
 def read_parquet(spark: SparkSession, records: Records) -> DataFrame:
-    """The mapped columns as strings, ``raw`` (the row as JSON), ``file`` and ``fault`` (none)."""
+    """The mapped columns as strings, ``raw`` (the row as JSON), ``layout`` and ``fault`` (none), ``file``."""
     if DeltaTable.isDeltaTable(spark, records.path):
         raise SourceError(f"{records.path}: is a Delta table; set {records.section}.format = 'delta'")
-    files = list_files(spark, records.path)
+    files = list_files(spark, records.path, records.files)
     for file, head in zip(files, heads(spark, files, len(MAGIC)), strict=True):
         if file.size < 12 or head != MAGIC or tail(spark, file, len(MAGIC)) != MAGIC:
             what = "the file is empty" if file.size == 0 else "is not a Parquet file, or was cut off"
@@ -44,7 +44,7 @@ def read_parquet(spark: SparkSession, records: Records) -> DataFrame:
 
 
 def read_delta(spark: SparkSession, records: Records) -> DataFrame:
-    """The mapped columns as strings, ``raw`` (the row as JSON), ``file`` and ``fault`` (none)."""
+    """The mapped columns as strings, ``raw`` (the row as JSON), ``layout`` and ``fault`` (none), ``file``."""
     if not DeltaTable.isDeltaTable(spark, records.path):
         raise SourceError(
             f"{records.path}: no Delta table; set {records.section}.path to the folder that holds "
@@ -75,6 +75,7 @@ def _as_strings(frame: DataFrame, records: Records) -> DataFrame:
             for ours, theirs in records.columns.items()
         ),
         F.to_json(F.struct(*(F.col(f"`{name}`") for name in frame.columns))).alias("raw"),
+        F.lit(None).cast("string").alias("layout"),
         F.col("_metadata.file_path").alias("file"),
         F.lit(None).cast("string").alias("fault"),
     )

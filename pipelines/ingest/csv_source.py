@@ -1,6 +1,7 @@
 """CSV: splittable by line, with quoted delimiters, quotes and line breaks, one schema a header."""
 
 import csv
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -25,12 +26,12 @@ SAMPLED_LINES = 20
 
 
 def read_csv(spark: SparkSession, records: Records) -> DataFrame:
-    """The mapped columns as strings, ``raw``, ``file`` and ``fault``.
+    """The mapped columns as strings, ``raw``, ``layout``, ``file`` and ``fault``.
 
     Files of a folder may order their columns differently. A line that equals its file's header is no
     record, wherever it stands (files are often concatenated with their headers).
     """
-    files = require_content(records.path, list_files(spark, records.path))
+    files = require_content(records.path, list_files(spark, records.path, records.files))
     by_header: dict[str | None, list[SourceFile]] = defaultdict(list)
     names: dict[str | None, list[str]] = {}
     for file, head in zip(files, heads(spark, files), strict=True):
@@ -107,9 +108,17 @@ def _read_alike(
     with reading(records.path):
         broken = _files_with_open_quotes(lines)
     lines = _join_lines(lines, records.delimiter, len(names), broken) if broken else lines
+    return parse_lines(lines, records, names, records.delimiter)
+
+
+def parse_lines(lines: DataFrame, records: Records, names: list[str], delimiter: str) -> DataFrame:
+    """Records from ``value`` and ``file``, given the names of all columns in their order.
+
+    ``layout`` is what it takes to read ``raw`` again (``pipelines.ingest.quarantine``).
+    """
     schema = ", ".join(f"c{place} STRING" for place in range(len(names))) + ", corrupt STRING"
     options = {
-        "sep": records.delimiter,
+        "sep": delimiter,
         "quote": '"',
         "escape": '"',
         "mode": "PERMISSIVE",
@@ -120,6 +129,7 @@ def _read_alike(
     return lines.select("value", "file", F.from_csv("value", schema, options).alias("parsed")).select(
         *(F.col(f"parsed.c{names.index(theirs)}").alias(ours) for ours, theirs in records.columns.items()),
         payload.alias("raw"),
+        F.lit(json.dumps({"columns": names, "delimiter": delimiter})).alias("layout"),
         "file",
         fault.alias("fault"),
     )

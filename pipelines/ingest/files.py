@@ -1,6 +1,6 @@
 """Source files through Hadoop's file systems, so that a bucket works like a folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from pipelines.errors import SourceError
+from pipelines.faults import is_lost_worker
 
 HEAD_BYTES = 1 << 20
 """How much of a text file's beginning is looked at before Spark reads it."""
@@ -30,8 +31,8 @@ class SourceFile:
         return self.path.rsplit("/", 1)[-1]
 
 
-def list_files(spark: SparkSession, path: str) -> list[SourceFile]:
-    """A source's files, sorted by path; names that begin with ``_`` or ``.`` are not data.
+def list_files(spark: SparkSession, path: str, only: Sequence[str] | None = None) -> list[SourceFile]:
+    """A source's files, or ``only`` these, sorted by path; names that begin with ``_`` or ``.`` are not data.
 
     Raises SourceError where the path is missing, unreadable or holds no file.
     """
@@ -40,7 +41,8 @@ def list_files(spark: SparkSession, path: str) -> list[SourceFile]:
         system = _file_system(spark, root)
         if not system.exists(root):
             raise SourceError(f"{path}: no such file or folder; set source.path or pass --source PATH")
-        found = list(_walk(system, root))
+        roots = [root] if only is None else [_path(spark, file) for file in only]
+        found = [file for each in roots for file in _walk(system, each)]
     except Py4JJavaError as error:
         raise SourceError(f"{path}: cannot be read: {_cause(error)}") from None
     if not found:
@@ -72,7 +74,7 @@ def reading(path: str) -> Iterator[None]:
         yield
     except (Py4JJavaError, PySparkException) as error:
         text = str(error)
-        if not any(sign in text for sign in _UNREADABLE):
+        if is_lost_worker(text) or not any(sign in text for sign in _UNREADABLE):
             raise
         file = text.partition("reading file ")[2].split()[:1]
         where = unquote(file[0].rstrip(".,")) if file else path

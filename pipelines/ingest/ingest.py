@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
@@ -14,11 +15,35 @@ from pipelines.ingest.deduplicate import deduplicate
 from pipelines.ingest.event_ids import with_event_id
 from pipelines.ingest.files import reading
 from pipelines.ingest.items import add_categories, read_items
+from pipelines.ingest.lateness import part_late
+from pipelines.ingest.quarantine import read_quarantine
 from pipelines.ingest.sources import read_source
+from pipelines.ingest.suppression import reject_suppressed, strip_suppressed
 from pipelines.ingest.survey import Survey, outside, take_survey
 from pipelines.ingest.write import EVENTS, Batch, write_events, write_rejected
 from pipelines.instants import to_micros
 from pipelines.warehouse import Warehouse
+
+BROADCAST_IDS: Final = 1_000_000
+"""Up to so many ids of a batch (some 100 MB) go to every core."""
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What a run takes in: of the source, events in ``[start, end)``; or with ``retry`` what was refused.
+
+    ``late_before``: a new event before this time is refused. ``full_refresh`` replaces both tables.
+    """
+
+    start: datetime | None = None
+    end: datetime | None = None
+    late_before: datetime | None = None
+    full_refresh: bool = False
+    retry: bool = False
+
+
+EVERYTHING: Final = Intake()
+"""All events of the source, whenever they happened."""
 
 
 @dataclass(frozen=True)
@@ -41,39 +66,47 @@ class IngestResult:
 
 
 def ingest(
-    warehouse: Warehouse,
-    config: Config,
-    batch_id: str,
-    ingested_at: datetime,
-    *,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    full_refresh: bool = False,
+    warehouse: Warehouse, config: Config, batch_id: str, ingested_at: datetime, intake: Intake = EVERYTHING
 ) -> IngestResult:
     """Append the source's new events to ``bronze/events`` and its refused rows to ``events_rejected``.
 
     A run over the same input keeps nothing and counts duplicates; refused rows of the same ``batch_id``
     are replaced. Where bronze holds an event id already, bronze keeps its row: what was published stays
-    as it was, and another payload only counts as a conflict. ``full_refresh`` replaces both tables.
+    as it was, and another payload only counts as a conflict.
 
     The source is read once to look at it, once for the events and, where rows were refused, once for
     these: cheaper than keeping a copy of it (measured).
 
     Raises SourceError, before anything is written, where the source cannot be read as configured.
     """
+    spark, source = warehouse.spark, config.source
+    read = read_quarantine(warehouse, source) if intake.retry else read_source(spark, source)
+    batch = Batch(batch_id, ingested_at, replaces_all=intake.full_refresh, retries=intake.retry)
+    return ingest_rows(warehouse, config, read, batch, intake)
+
+
+def ingest_rows(
+    warehouse: Warehouse, config: Config, read: DataFrame, batch: Batch, intake: Intake = EVERYTHING
+) -> IngestResult:
+    """``ingest`` of rows that were read already (as ``read_source`` gives them), such as a stream's."""
     spark, path = warehouse.spark, config.source.path
-    checked = clean(read_source(spark, config.source), config, ingested_at)
+    checked = reject_suppressed(clean(read, config, batch.ingested_at), warehouse)
     with reading(path):
-        survey = take_survey(checked, start, end)
+        survey = take_survey(checked, intake.start, intake.end)
     _require_usable(survey, config)
-    taken = checked.where(~outside(start, end))
-    valid = taken.where(F.col("reason").isNull())
-    if config.items is not None:
-        valid = add_categories(valid, read_items(spark, config.items))
-    batch = Batch(batch_id, ingested_at, replaces_all=full_refresh)
+    taken = checked.where(~outside(intake.start, intake.end))
+    valid, refused = taken.where(F.col("reason").isNull()), taken.where(F.col("reason").isNotNull())
     source_ids = config.source.columns.event_id is not None
     partitions = partition_count(survey.valid, config.spark, spark.sparkContext.defaultParallelism)
-    bronze = None if full_refresh or not warehouse.exists(EVENTS) else _held(warehouse, survey, source_ids)
+    anew = intake.full_refresh or not warehouse.exists(EVENTS)
+    bronze = None if anew else _held(warehouse, survey, valid, source_ids)
+    some_refused = bool(survey.rejected)
+    limit = intake.late_before
+    if limit and bronze is not None and survey.min_ts and survey.min_ts < limit:
+        valid, late = part_late(valid, bronze, limit, source_ids)
+        refused, some_refused = refused.unionByName(late), True
+    if config.items is not None:
+        valid = add_categories(valid, read_items(spark, config.items))
     single = deduplicate(valid, bronze, partitions, source_ids)
     if source_ids and partitions > 1:
         single = single.repartitionByRange(partitions, "ts_us")
@@ -87,9 +120,7 @@ def ingest(
     new = single.where(~F.col("known"))
     with reading(path):
         kept = write_events(warehouse, with_event_id(new, source_ids), batch)
-        rejected = write_rejected(
-            warehouse, taken.where(F.col("reason").isNotNull()), batch, sum(survey.rejected.values())
-        )
+        rejected = write_rejected(warehouse, strip_suppressed(refused, warehouse), batch, some_refused)
     result = IngestResult(
         events_in=survey.events,
         kept=kept,
@@ -104,10 +135,13 @@ def ingest(
     return result
 
 
-def _held(warehouse: Warehouse, survey: Survey, source_ids: bool) -> DataFrame:
+def _held(warehouse: Warehouse, survey: Survey, valid: DataFrame, source_ids: bool) -> DataFrame:
     """Bronze's events that could share an id with the batch."""
     bronze = warehouse.read(EVENTS)
-    if not source_ids and survey.min_ts and survey.max_ts:
+    if source_ids and survey.valid <= BROADCAST_IDS:
+        # Looked for in place: otherwise all of bronze would be shuffled.
+        bronze = bronze.join(F.broadcast(valid.select("event_id")), "event_id", "left_semi")
+    elif not source_ids and survey.min_ts and survey.max_ts:
         # A derived id holds its time, so that files outside the batch's times need not be read.
         first, last = (
             F.timestamp_micros(F.lit(to_micros(at)).cast("bigint")) for at in (survey.min_ts, survey.max_ts)

@@ -1,6 +1,7 @@
 """JSON lines: one object a line."""
 
 import json
+from collections.abc import Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -16,12 +17,12 @@ CORRUPT = "__corrupt"
 
 
 def read_jsonl(spark: SparkSession, records: Records) -> DataFrame:
-    """The mapped columns as strings, ``raw``, ``file`` and ``fault``.
+    """The mapped columns as strings, ``raw``, ``layout``, ``file`` and ``fault``.
 
     Keys are looked for in each file's first MiB: required ones in every file, others in at least one,
     since writers leave out keys that are null.
     """
-    files = require_content(records.path, list_files(spark, records.path))
+    files = require_content(records.path, list_files(spark, records.path, records.files))
     required = {ours: theirs for ours, theirs in records.columns.items() if ours in REQUIRED}
     everywhere: dict[str, None] = {}
     for file, head in zip(files, heads(spark, files), strict=True):
@@ -29,21 +30,24 @@ def read_jsonl(spark: SparkSession, records: Records) -> DataFrame:
         require_columns(Records(records.path, records.format, required, records.section), file.path, found)
         everywhere |= dict.fromkeys(found)
     require_columns(records, records.path, everywhere)
+    return parse_objects(read_lines(spark, files), records)
+
+
+def parse_objects(lines: DataFrame, records: Records, carried: Sequence[str] = ()) -> DataFrame:
+    """Records from ``value`` and ``file``, with the columns ``carried``; ``raw`` needs no ``layout``."""
     wanted = sorted(set(records.columns.values()))
     schema = StructType([StructField(name, StringType()) for name in (*wanted, CORRUPT)])
     parsed = F.from_json("value", schema, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT})
     valid, payload = text_payload(F.col("value"))
     broken = F.col("parsed").isNull() | F.col("parsed")[CORRUPT].isNotNull()
     fault = F.when(~valid, BAD_ENCODING).when(broken, BROKEN_JSON)
-    return (
-        read_lines(spark, files)
-        .select("value", "file", parsed.alias("parsed"))
-        .select(
-            *(F.col("parsed")[theirs].alias(ours) for ours, theirs in records.columns.items()),
-            payload.alias("raw"),
-            "file",
-            fault.alias("fault"),
-        )
+    return lines.select("value", "file", *carried, parsed.alias("parsed")).select(
+        *(F.col("parsed")[theirs].alias(ours) for ours, theirs in records.columns.items()),
+        payload.alias("raw"),
+        F.lit(None).cast("string").alias("layout"),
+        "file",
+        fault.alias("fault"),
+        *carried,
     )
 
 

@@ -26,6 +26,7 @@ class Records:
     field_names: tuple[str, ...] | None = None
     delimiter: str = ","
     ts_unit: str | None = None  # of the column ``ts``, where one is wanted
+    files: tuple[str, ...] | None = None  # those of ``path`` to read; all where None
 
 
 def require_columns(records: Records, where: str, found: Iterable[str], hint: str = "") -> None:

@@ -1,6 +1,6 @@
 """Read any source as records of strings; whole-source faults are raised, row faults are marked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
@@ -33,17 +33,23 @@ READERS: Final[dict[str, Callable[[SparkSession, Records], DataFrame]]] = {
 
 
 def read_records(spark: SparkSession, records: Records) -> DataFrame:
-    """The wanted columns as strings, with ``raw``, ``file`` and ``fault`` (a reason, or null)."""
+    """The wanted columns as strings, with ``raw``, ``layout``, ``file`` and ``fault`` (a reason, or null)."""
     return READERS[records.format](spark, records)
 
 
 def read_source(spark: SparkSession, source: Source) -> DataFrame:
-    """Raw rows: ``RAW_FIELDS`` as strings, ``raw`` (payload), ``file``, ``fault`` (a reason, or null).
+    """Raw rows: ``RAW_FIELDS`` as strings, ``raw`` (payload), ``layout``, ``file``, ``fault`` (or null).
 
     Raises SourceError (exit status 2) where the source as a whole cannot be read as configured.
     """
+    records = source_records(source)
+    return raw_rows(read_records(spark, records), records)
+
+
+def source_records(source: Source) -> Records:
+    """What the configured source maps."""
     columns = {ours: theirs for ours, theirs in source.columns.model_dump().items() if theirs}
-    records = Records(
+    return Records(
         source.path,
         source.format,
         columns,
@@ -52,9 +58,16 @@ def read_source(spark: SparkSession, source: Source) -> DataFrame:
         delimiter=source.delimiter,
         ts_unit=source.ts_unit,
     )
-    return read_records(spark, records).select(
-        *(F.col(name) if name in columns else F.lit(None).cast("string").alias(name) for name in RAW_FIELDS),
+
+
+def raw_rows(read: DataFrame, records: Records, carried: Sequence[str] = ()) -> DataFrame:
+    """All of ``RAW_FIELDS`` and what comes with them, with the columns ``carried``."""
+    there = records.columns
+    return read.select(
+        *(F.col(name) if name in there else F.lit(None).cast("string").alias(name) for name in RAW_FIELDS),
         "raw",
+        "layout",
         "file",
         "fault",
+        *carried,
     )

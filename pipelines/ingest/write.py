@@ -1,8 +1,10 @@
 """Write a deduplicated batch to bronze and say what the tables hold of it."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 
+import deltalake
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -10,20 +12,22 @@ from pyspark.sql import functions as F
 from pipelines.instants import to_micros
 from pipelines.warehouse import Warehouse
 
-EVENTS = "bronze/events"
-REJECTED = "bronze/events_rejected"
-
-STATISTICS = {"delta.dataSkippingStatsColumns": "ts,date,batch_id"}
-"""Columns with a smallest and largest value in Delta's log: ids have none worth pruning by."""
+EVENTS: Final = "bronze/events"
+REJECTED: Final = "bronze/events_rejected"
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The stamp on a batch's rows; ``replaces_all`` where the tables are built anew."""
+    """The stamp on a batch's rows.
+
+    ``replaces_all``: both tables are built anew; ``retries``: the rows were refused before, so that those
+    which still are replace all of ``events_rejected``.
+    """
 
     batch_id: str
     ingested_at: datetime
     replaces_all: bool = False
+    retries: bool = False
 
     def columns(self) -> list[Column]:
         """``ingested_at`` and ``batch_id``."""
@@ -51,28 +55,35 @@ def write_events(warehouse: Warehouse, new: DataFrame, batch: Batch) -> int:
     if batch.replaces_all:
         warehouse.overwrite(rows, EVENTS)
     else:
-        warehouse.append(rows, EVENTS, properties=STATISTICS)
+        warehouse.append(rows, EVENTS)
     history = DeltaTable.forPath(warehouse.spark, warehouse.path(EVENTS)).history(1)
     version, written = history.select("version", "operationMetrics.numOutputRows").head(1)[0]
     return 0 if version == before else int(written)  # Delta commits no append without rows
 
 
-def write_rejected(warehouse: Warehouse, refused: DataFrame, batch: Batch, expected: int) -> dict[str, int]:
+def newest_event(root: str) -> datetime | None:
+    """The largest ts of ``bronze/events``, to the millisecond, from the log's statistics alone."""
+    actions = deltalake.DeltaTable(f"{root}/{EVENTS}").get_add_actions(flatten=True)
+    largest = [at for at in actions.column("max.ts").to_pylist() if at is not None]
+    return max(largest).replace(tzinfo=UTC) if largest else None
+
+
+def write_rejected(warehouse: Warehouse, refused: DataFrame, batch: Batch, some: bool) -> dict[str, int]:
     """Write the batch's refused rows in place of its earlier ones; what the table now holds, by reason.
 
-    ``expected`` is their number: where it is 0, the source is not read again.
+    ``some`` is whether there may be any: where not, the source is not read again.
     """
-    rows = refused.select("raw", "reason", "file", *batch.columns())
-    rows = rows.coalesce(8) if expected else rows.limit(0)
+    rows = refused.select("raw", "reason", "file", *batch.columns(), "layout")
+    rows = rows.coalesce(8) if some else rows.limit(0)
     own = F.col("batch_id") == batch.batch_id
-    if batch.replaces_all:
+    if batch.replaces_all or batch.retries:
         warehouse.overwrite(rows, REJECTED)
     elif not warehouse.exists(REJECTED):
         warehouse.append(rows, REJECTED)
     elif not warehouse.read(REJECTED).where(own).isEmpty():
         quoted = batch.batch_id.replace("\\", "\\\\").replace("'", "\\'")
         warehouse.replace(rows, REJECTED, f"batch_id = '{quoted}'")
-    elif expected:
+    elif some:
         warehouse.append(rows, REJECTED)
     by_reason = warehouse.read(REJECTED).where(own).groupBy("reason").count().collect()
     return {row[0]: row[1] for row in sorted(by_reason)}

@@ -39,11 +39,12 @@ class Case:
     folder: Path
     overrides: Sequence[str] = field(default_factory=tuple)
 
-    def build(self, source: Path, warehouse: str = "warehouse", **request: Any) -> Mapping[str, Any]:
+    def build(self, source: Path | None, warehouse: str = "warehouse", **request: Any) -> Mapping[str, Any]:
         config = self.folder / "config.toml"
         config.write_text(CONFIG)
         given = {"now": NOW, "set": [*self.overrides, *request.pop("set", [])]} | request
-        return build(BuildRequest(str(config), str(source), str(self.folder / warehouse), **given))
+        path = None if source is None else str(source)
+        return build(BuildRequest(str(config), path, str(self.folder / warehouse), **given))
 
     def path(self, warehouse: str = "warehouse") -> Path:
         return self.folder / warehouse

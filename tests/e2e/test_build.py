@@ -84,6 +84,7 @@ def test_a_rerun_keeps_nothing_new_and_changes_no_row(generated: Path, tmp_path:
     assert digest(case.path()) == before
 
 
+@pytest.mark.slow
 def test_file_order_partitions_and_cores_do_not_matter(events: pd.DataFrame, tmp_path: Path) -> None:
     """The same events, dealt otherwise into files and partitions, learn the same fit and rows."""
     case = Case(tmp_path)
@@ -135,6 +136,7 @@ def test_a_warehouse_is_not_continued_with_another_config(built: tuple[Case, dic
         case.build(generated / "events", set=["sessions.gap=1h"])
 
 
+@pytest.mark.slow
 def test_a_full_refresh_starts_over_with_another_config(generated: Path, tmp_path: Path) -> None:
     case = Case(tmp_path)
     first = case.build(generated / "events")
@@ -144,6 +146,7 @@ def test_a_full_refresh_starts_over_with_another_config(generated: Path, tmp_pat
     assert second["sessions"] < first["sessions"]
 
 
+@pytest.mark.slow
 def test_a_failed_gate_publishes_nothing(generated: Path, events: pd.DataFrame, tmp_path: Path) -> None:
     """Too many rejected rows stop the run at bronze; the next good run ends as if it never was."""
     case = Case(tmp_path)
@@ -162,6 +165,7 @@ def test_a_failed_gate_publishes_nothing(generated: Path, events: pd.DataFrame, 
     assert digest(case.path()) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_leaves_nothing_to_the_next(
     generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +177,7 @@ def test_a_run_that_dies_leaves_nothing_to_the_next(
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.stages.gold_metrics", die)
+        patch.setattr("pipelines.layers.gold_metrics", die)
         with pytest.raises(RuntimeError, match="power cut"):
             case.build(generated / "events", "cut")
     assert published(str(case.path("cut"))) is None

@@ -123,6 +123,7 @@ def test_help_shows_examples(folder: Path) -> None:
     assert "--dry-run" in answer.stdout
 
 
+@pytest.mark.slow
 def test_a_dry_run_proposes_a_config_that_then_builds(folder: Path) -> None:
     """From an unknown log to tables: the proposed TOML is used as it is."""
     profile = job(folder, "--dry-run", "--source", "events.csv")

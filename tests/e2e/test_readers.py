@@ -80,7 +80,7 @@ def test_the_sql_of_the_readme_expands_the_same_strands(warehouse: Path, spark: 
 
     from features.explore import expand_frame
 
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "pipelines" / "README.md").read_text()
     query = re.search(r"```sql\n(.*?)```", readme, re.DOTALL)
     assert query is not None
     path = warehouse / "gold" / "user_sequences"

@@ -1,17 +1,13 @@
 """Rows of the tensor contract: every row is compared with the definition, for any cut into blocks."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.chunks import OpenUser, arrow_schema, chunk_block
+from features.chunks import OpenUsers, arrow_schema, chunk_block
 from features.spec import FamilySpec, SequenceSpec
-from features.strands import RowTags, strands
 from tests.features.tagged import (
     KEYED,
     Tagged,
@@ -24,15 +20,13 @@ from tests.features.tagged import (
     specs,
 )
 from tests.oracles import chunks as oracle
-from tests.oracles import strands as strand_oracle
+from tests.oracles.rows import Row, check
 from tests.oracles.strands import Event
-
-Row = dict[str, Any]
 
 
 def fold(parts: list[Tagged], spec: SequenceSpec) -> list[Row]:
     """All rows by user and chunk."""
-    state: OpenUser | None = None
+    state: OpenUsers | None = None
     rows: list[Row] = []
     for block, running, session in parts:
         batches, state = chunk_block(block, running, session, spec, state)
@@ -41,88 +35,6 @@ def fold(parts: list[Tagged], spec: SequenceSpec) -> list[Row]:
             rows += batch.to_pylist()
     assert state is None
     return sorted(rows, key=lambda row: (row["user_id"], row["chunk"]))
-
-
-def check(users: dict[str, list[Event]], rows: list[Row], spec: SequenceSpec) -> None:
-    """Rows are exactly those of the definition."""
-    expected = [
-        (user, number, *chunk)
-        for user, events in sorted(users.items())
-        for number, chunk in enumerate(oracle.chunks(events, spec))
-    ]
-    assert [(row["user_id"], row["chunk"]) for row in rows] == [entry[:2] for entry in expected]
-    for row, (user, _, a, b, pool) in zip(rows, expected, strict=True):
-        check_row(row, users[user], (a, b, pool), spec)
-
-
-def check_row(row: Row, events: list[Event], chunk: tuple[int, int, list[int]], spec: SequenceSpec) -> None:
-    a, b, pool = chunk
-    bucket = row["length_bucket"]
-    padding = bucket - len(pool)
-    assert row["length"] == len(pool) <= bucket == spec.bucket(len(pool))
-    assert row["events__ordinal"] == [0] * padding + [at + 1 for at in pool]
-
-    def position(at: int) -> int:
-        return padding + pool.index(at)
-
-    final = events[b - 1]
-    plain = {name: [getattr(events[at], name) for at in pool] for name in ("item", "category", "mode")}
-    plain["type"] = plain["mode"]
-    plain["ts"] = [events[at].ts // 1_000_000 for at in pool]
-    plain["session"] = [events[at].session for at in pool]
-    plain["theme_running"] = [events[at].theme_running for at in pool]
-    plain["theme_session"] = [
-        final.theme_running if events[at].session == final.session else events[at].theme_session
-        for at in pool
-    ]
-    for name, values in plain.items():
-        assert row[f"events__{name}"] == [0] * padding + values, name
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    assert row["first_ts"] == epoch + timedelta(microseconds=events[pool[0]].ts)
-    assert row["last_ts"] == epoch + timedelta(microseconds=events[pool[-1]].ts)
-
-    empty = [-1] * (min(spec.targets, bucket) - (b - a))
-    prefixes = [oracle.visible(events, target) for target in range(a, b)]
-    assert row["n_targets"] == b - a
-    assert row["targets__pos"] == [position(target) for target in range(a, b)] + empty
-    assert row["targets__read_pos"] == [position(v - 1) for v in prefixes] + empty
-
-    for family in spec.families:
-        assert flat_strands(row, family) == [
-            (key, [position(at) for at in places]) for key, places in strand_oracle.strands(events, b, family)
-        ]
-        placed = sum(at >= 0 for at in row[f"{family.name}__pos"])
-        assert placed + row[f"{family.name}__dropped"] == row["length"]
-        assert len(row[f"{family.name}__pos"]) == np.prod(spec.shape(f"{family.name}__pos", bucket))
-        assert len(row[f"{family.name}__key"]) == family.strands
-    check_targets(row, events, prefixes, spec)
-
-
-def flat_strands(row: Row, family: FamilySpec) -> list[tuple[int, list[int]]]:
-    width = min(family.length, row["length_bucket"])
-    pos = row[f"{family.name}__pos"]
-    return [
-        (key, [at for at in pos[strand * width : (strand + 1) * width] if at >= 0])
-        for strand, key in enumerate(row[f"{family.name}__key"])
-        if key
-    ]
-
-
-def check_targets(row: Row, events: list[Event], prefixes: list[int], spec: SequenceSpec) -> None:
-    """Strands that the kernel builds from the row equal those of the full history, target by target."""
-    names = ("session", "category", "mode", "theme_session", "theme_running")
-    tags = RowTags(*(np.array([row[f"events__{name}"]], np.int32) for name in names))
-    ends = np.array(row["targets__read_pos"][: len(prefixes)], np.int64) + 1
-    found = strands(tags, np.zeros(len(ends), np.int64), ends, spec)
-    for family in spec.families:
-        for target, v in enumerate(prefixes):
-            pos, key = (array[target].tolist() for array in found[family.name])
-            built = [
-                (name, [row["events__ordinal"][at] - 1 for at in strand if at >= 0])
-                for name, strand in zip(key, pos, strict=True)
-                if name
-            ]
-            assert built == strand_oracle.strands(events, v, family)
 
 
 TINY = SequenceSpec(7, 2, (3, 7), (FamilySpec("recent", 1, 2), FamilySpec("mode", 1, 1)))
@@ -247,7 +159,7 @@ def test_memory_between_blocks_is_bounded() -> None:
     keys = rng.integers(1, 5, (20_000, 2))
     events = history((1, at % 9 == 0, int(keys[at, 0]), 1, int(keys[at, 1])) for at in range(20_000))
     spec = small_spec(5, 3, 2, 20, extra=9)
-    state: OpenUser | None = None
+    state: OpenUsers | None = None
     for block, running, session in blocks({"u": events}, set(range(0, 3000, 55))):
         _, state = chunk_block(block, running, session, spec, state)
         assert state is None or len(state.events) <= 2 * spec.pool + spec.targets
@@ -258,7 +170,7 @@ def test_a_run_of_equal_times_cut_over_blocks_keeps_no_more() -> None:
     steps = [(1, False, 2, 1, 2)] * 3 + [(0, at % 4 == 0, 2 + at % 3, 1, 2) for at in range(300)]
     events = history([*steps, *[(1, True, 2, 2, 3)] * 9])
     spec = small_spec(4, 2, 2, 3)
-    state: OpenUser | None = None
+    state: OpenUsers | None = None
     rows: list[Row] = []
     for block, running, session in blocks({"u": events}, set(range(100))):
         batches, state = chunk_block(block, running, session, spec, state)

@@ -1,6 +1,5 @@
 """Tagging a block: against the plain-Python oracle, for any cut, and each undecided rule."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,31 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.block import EventBlock
-from features.hops import PAIRS, HopNull, pair_name
-from features.tags import FittedThemes, SessionRows, Tags, TagState, sessions_arrow_schema, tag_block
-from features.vectors import GRID
-from tests.features.histories import Event, History, block_of, cut, grid_table
+from features.hops import PAIRS, pair_name
+from features.tags import FittedThemes, SessionRows, Tags, TagStates, sessions_arrow_schema, tag_block
+from tests.features.fits import (
+    CATEGORIES,
+    CENTROIDS,
+    IDS,
+    ITEMS,
+    NONE,
+    OPPOSITE_A,
+    UNSEEN_IN_2,
+    A,
+    B,
+    C,
+    fitted,
+    random_fit,
+)
+from tests.features.histories import Event, History, block_of, cut
 from tests.oracles import hops as oracle
 from tests.oracles import themes as theme_oracle
-
-ONE = 65536
-A, B, C = (2, 2), (3, 2), (4, 3)  # three items at right angles
-OPPOSITE_A, UNSEEN_IN_2, NONE = (5, 2), (9, 2), (9, 1)
-ITEMS = {2: [ONE, 0, 0], 3: [0, ONE, 0], 4: [0, 0, ONE], 5: [-ONE, 0, 0]}
-CATEGORIES = {2: [0, ONE // 2, ONE // 4]}
-IDS = [2, 3, 7]
-CENTROIDS = [[ONE, 0, 0], [0, ONE, 0], [0, 0, ONE]]
-
-
-def fitted(nulls: dict[int, Sequence[float]] | None = None, alpha: float = 0.05) -> FittedThemes:
-    """A fit with a null for some class pairs; by default distances up to 0.9 in all of them."""
-    if nulls is None:
-        nulls = {pair: np.linspace(0, 0.9, 300).tolist() for pair in range(PAIRS)}
-    pair = np.concatenate([np.full(len(d), code) for code, d in nulls.items()]).astype(np.int64)
-    distance = np.concatenate([np.array(d, dtype=float) for d in nulls.values()])
-    null = HopNull.fit(pair, distance, np.arange(len(pair)))
-    centroids = np.array(CENTROIDS, dtype=float) * GRID
-    return FittedThemes(grid_table(ITEMS, CATEGORIES), centroids, np.array(IDS, np.int32), null, alpha)
 
 
 def table_of(rows: SessionRows) -> pa.Table:
@@ -177,17 +170,6 @@ SESSION = st.lists(st.sampled_from(EVENTS), min_size=1, max_size=14)
 USERS = st.lists(st.lists(SESSION, min_size=1, max_size=7), min_size=1, max_size=4)
 
 
-def random_fit(seed: int) -> FittedThemes:
-    """Nulls of different sizes and ties, some of them too small or out of alpha's reach."""
-    rng = np.random.default_rng(seed)
-    sizes = rng.choice([0, 150, 199, 200, 400], PAIRS, p=[0.1, 0.1, 0.1, 0.3, 0.4])
-    nulls = {
-        pair: np.round(rng.beta(1, 3, size) * rng.choice([0.1, 1.0, 3.0]), 2).clip(0, 1).tolist()
-        for pair, size in enumerate(sizes)
-    }
-    return fitted(nulls, alpha=0.1)
-
-
 @given(USERS, st.integers(0, 99))
 def test_tags_equal_the_oracle(users: list[History], seed: int) -> None:
     fit = random_fit(seed)
@@ -232,7 +214,7 @@ def test_any_cut_into_blocks_gives_the_same_rows(users: list[History], places: l
     expected = table_of(rows).drop(["session_id"])
     parts: list[Tags] = []
     tables: list[pa.Table] = []
-    state: TagState | None = None
+    state: TagStates | None = None
     for piece in cut(block, places):
         tags, part, state = tag_block(piece, fit, state)
         parts.append(tags)
@@ -255,7 +237,7 @@ def test_no_value_is_nan_and_arrays_are_not_changed(users: list[History], seed: 
     )
 
 
-def state_after(piece: EventBlock) -> TagState:
+def state_after(piece: EventBlock) -> TagStates:
     state = tag_block(piece, fitted())[2]
     assert state is not None
     return state
@@ -264,9 +246,9 @@ def state_after(piece: EventBlock) -> TagState:
 def test_a_block_needs_the_state_of_the_block_before() -> None:
     first, second = cut(block_of([[[A], [B], [A]]]), [2])
     other = block_of([[[A]]], ["someone else"])
-    with pytest.raises(ValueError, match="pass each block's state on"):
+    with pytest.raises(ValueError, match="no state is given of the first user"):
         tag_block(second, fitted())
-    with pytest.raises(ValueError, match="pass each block's state on"):
+    with pytest.raises(ValueError, match="but the block begins with user 'someone else'"):
         tag_block(other, fitted(), state_after(first))
 
 

@@ -107,10 +107,12 @@ def test_a_lost_state_is_noticed() -> None:
     rows: list[Row] = [("a", str(n), n * 2 * GAP_US, 2, 1, 2, 1, None) for n in range(3)]
     first, second, _ = sessionize([encoded(rows)], SessionRule(), block_events=1)
     _, state = summarise_users(None, first, RULE)
-    with pytest.raises(ValueError, match="continued"):
+    with pytest.raises(ValueError, match="no state is given of the first user"):
         summarise_users(None, second, RULE)
-    with pytest.raises(ValueError, match="continued"):
-        summarise_users(state, first, RULE)
+    other: list[Row] = [("b", "0", 0, 2, 1, 2, 1, None)]
+    (stranger,) = sessionize([encoded(other)], SessionRule())
+    with pytest.raises(ValueError, match="the state is of 'a', but the block begins with user 'b'"):
+        summarise_users(state, stranger, RULE)
 
 
 def test_limits_below_one_are_refused() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.config.load import parse_config
 from pipelines.config.model import Config
-from pipelines.ingest import IngestResult, ingest
+from pipelines.ingest import IngestResult, Intake, ingest
 from pipelines.warehouse import Warehouse
 
 INGESTED_AT = datetime(2024, 1, 10, tzinfo=UTC)
@@ -44,7 +44,7 @@ def configure(path: Path, **changes: Any) -> Config:
 
 
 def run(warehouse: Warehouse, config: Config, batch_id: str = "b1", **options: Any) -> IngestResult:
-    return ingest(warehouse, config, batch_id, INGESTED_AT, **options)
+    return ingest(warehouse, config, batch_id, INGESTED_AT, Intake(**options))
 
 
 def events(warehouse: Warehouse, *columns: str) -> list[tuple[Any, ...]]:

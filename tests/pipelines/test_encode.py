@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from features.block import ENCODED_EVENTS
+from features.resume import ORDERED_EVENTS
 from pipelines.config.model import SparkSettings
 from pipelines.encode import encode, order_by_user, partition_count
 from pipelines.vocabulary import extend_vocabularies
@@ -65,9 +65,9 @@ def test_order_and_schema(spark, encoded):
         assert sum(map(len, holders)) == 2  # each user in one partition
         order = [row.event_id for rows in of_partition for row in rows if row.user_id == "v"]
         assert order == ["e0", "e2", "e4", "e1", "e3", "e5"]
-    assert frame.columns == ENCODED_EVENTS.names
+    assert frame.columns == ORDERED_EVENTS.names
     types = [field.dataType.simpleString() for field in frame.schema]
-    assert types == ["string", "string", "bigint", "int", "int", "int", "int", "string"]
+    assert types == ["string", "string", "bigint", "int", "int", "int", "int", "string", "bigint"]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def test_any_partitioning_gives_the_same_fit(spark, fit, events):
     assert learn(to_spark(spark, events.table, 7), SMALL, TRAIN_END).fit_id == fit.fit_id
 
 
+@pytest.mark.slow
 def test_another_number_of_cores_gives_the_same_fit(fit):
     script = (
         "from pipelines.spark import start_spark\n"

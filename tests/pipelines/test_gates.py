@@ -35,6 +35,7 @@ from pipelines.gates import (
     vocabulary_checks,
     vocabulary_metrics,
 )
+from pipelines.recency import visible_users
 from tests.features.tagged import blocks, history, small_spec
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
@@ -281,7 +282,8 @@ def gold_events(spark: SparkSession) -> DataFrame:
 
 
 def test_sound_sequences_pass_and_account_for_every_target(spark: SparkSession) -> None:
-    totals = event_totals(gold_events(spark), GOLD_AS_OF)
+    bronze = gold_events(spark)
+    totals = event_totals(bronze, visible_users(bronze, GOLD_AS_OF), GOLD_AS_OF)
     assert totals == {"events": 14, "users": 3, "targets": 9 + 1 + 0}
     metrics = gold_figures(spark, gold_rows(), totals)
     assert (metrics["rows"], metrics["users"], metrics["targets"]) == (7, 3, 10)

@@ -127,7 +127,7 @@ def test_a_silent_owner_on_another_host_is_replaced_only_after_the_limit(tmp_pat
     with pytest.raises(LockedError, match="on elsewhere"), hold_lock(str(tmp_path), "near", clock):
         pass
     clock.now += 1
-    with hold_lock(str(tmp_path), "near", clock):
+    with hold_lock(str(tmp_path), "near", clock, heartbeat_seconds=0.1):
         state = read_lock(tmp_path, clock)
         assert state is not None and state.owner is not None and state.owner.run_id == "near"
 
@@ -147,7 +147,7 @@ def test_a_run_that_lost_its_lock_learns_it_and_leaves_the_successor_alone(tmp_p
     with hold_lock(str(tmp_path), "asleep", clock, heartbeat_seconds=3_600) as first:
         assert first is not None
         clock.now += 601
-        with hold_lock(str(tmp_path), "successor", clock) as second:
+        with hold_lock(str(tmp_path), "successor", clock, heartbeat_seconds=0.1) as second:
             assert second is not None
             with pytest.raises(LockedError, match="lost its lock, now held by run successor"):
                 first.require_held()
@@ -167,7 +167,7 @@ def test_the_first_owner_does_not_remove_its_successors_lock(tmp_path: Path) -> 
     first = hold_lock(str(tmp_path), "asleep", clock, heartbeat_seconds=3_600)
     first.__enter__()
     clock.now += 601
-    with hold_lock(str(tmp_path), "successor", clock) as second:
+    with hold_lock(str(tmp_path), "successor", clock, heartbeat_seconds=0.1) as second:
         first.__exit__(None, None, None)
         assert second is not None
         second.require_held()
@@ -182,7 +182,34 @@ def test_a_half_written_lock_holds_until_it_is_old(tmp_path: Path) -> None:
     with pytest.raises(LockedError, match="an unnamed run"), hold_lock(str(tmp_path), "next", clock):
         pass
     clock.now += 601
-    with hold_lock(str(tmp_path), "next", clock):
+    with hold_lock(str(tmp_path), "next", clock, heartbeat_seconds=0.1):
+        pass
+
+
+@pytest.mark.parametrize("jump", [-3_600.0, 3_600.0])
+def test_a_clock_that_jumps_takes_no_lock_from_a_living_owner(tmp_path: Path, jump: float) -> None:
+    """For a moment the last heartbeat lies an hour back or ahead; the next one tells."""
+    clock = Clock(1_000_000.0)
+    with hold_lock(str(tmp_path), "alive", clock, heartbeat_seconds=0.1) as lock:
+        clock.now += jump
+        with (
+            pytest.raises(LockedError, match="run alive"),
+            hold_lock(str(tmp_path), "next", clock, heartbeat_seconds=2),
+        ):
+            pass
+        assert lock is not None
+        lock.require_held()
+
+
+def test_an_owner_whose_clock_was_years_ahead_does_not_hold_the_lock_for_years(tmp_path: Path) -> None:
+    """On another host, which cannot be asked for the process."""
+    clock = Clock(1_000_000.0)
+    with hold_lock(str(tmp_path), "far", clock):
+        text = (tmp_path / LOCK_FILE).read_text()
+    lock_file = tmp_path / LOCK_FILE
+    lock_file.write_text(json.dumps(json.loads(text) | {"host": "elsewhere"}))
+    os.utime(lock_file, (clock.now + 1e8, clock.now + 1e8))
+    with hold_lock(str(tmp_path), "near", clock, heartbeat_seconds=0.1):
         pass
 
 

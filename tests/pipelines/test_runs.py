@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,11 @@ def config(**changes: Any) -> Config:
         }
     }
     for key, value in changes.items():
-        section, name = key.split("__")
-        plain.setdefault(section, {})[name] = value
+        *sections, name = key.split("__")
+        section = plain
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[name] = value
     return parse_config(plain, "test")
 
 
@@ -134,7 +138,6 @@ def test_the_code_names_its_commit_in_a_checkout_only(tmp_path: Path) -> None:
         {"hops__alpha": 0.2},
         {"users__heavy_events": 9},
         {"fit__train_share": 0.5},
-        {"ingest__max_clock_skew": "1h"},
         {"items__path": "categories.parquet"},
     ],
 )
@@ -150,6 +153,7 @@ def test_a_setting_that_shapes_the_tables_changes_the_fingerprint(changes: dict[
     [
         {"source__path": "other.csv"},
         {"source__delimiter": ";"},
+        {"ingest__max_clock_skew": "1h"},
         {"gates__min_events": 5},
         {"spark__partitions": 8},
     ],
@@ -171,6 +175,50 @@ def test_a_warehouse_of_another_config_is_refused_in_one_line() -> None:
         "use --full-refresh to rebuild it, or another --warehouse"
     )
     assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"source__columns__session_key": "visit"}),
+        ({}, {"source__columns__category_id": "category"}),
+        ({"source__columns__event_type": "type", "source__event_types": {"pv": "browse"}},
+         {"source__event_types": {"pv": "browse", "share": "feedback"}}),
+        ({}, {"source__columns__event_type": "type", "source__event_types": {"pv": "browse"}}),
+    ],
+)  # fmt: skip
+def test_a_source_may_grow(before: dict[str, Any], after: dict[str, Any]) -> None:
+    built = config(**before)
+    pointer = Published("r", NOON, NOON, None, {}, fingerprint(built), settings_json(built), {})
+    require_same_settings("w", pointer, config(**before | after))
+    smaller = replace(pointer, settings=settings_json(config(**before | after)), config_fingerprint="other")
+    with pytest.raises(WarehouseError, match="was published with"):
+        require_same_settings("w", smaller, built)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        {"source__columns__event_id": "id"},
+        {"source__columns__item_id": "sku"},
+        {"source__event_types": {"pv": "intent"}},
+        {"source__event_types": {"pv": "browse", "share": "feedback"}, "sessions__gap": "1h"},
+    ],
+)
+def test_what_events_mean_may_not_change(after: dict[str, Any]) -> None:
+    before = {"source__columns__event_type": "type", "source__event_types": {"pv": "browse"}}
+    built = config(**before)
+    pointer = Published("r", NOON, NOON, None, {}, fingerprint(built), settings_json(built), {})
+    with pytest.raises(WarehouseError, match="was published with"):
+        require_same_settings("w", pointer, config(**before | after))
+
+
+def test_types_taken_in_as_unlisted_may_not_be_mapped_later() -> None:
+    before = {"source__columns__event_type": "type", "source__unlisted_event_type": "browse"}
+    built = config(**before)
+    pointer = Published("r", NOON, NOON, None, {}, fingerprint(built), settings_json(built), {})
+    with pytest.raises(WarehouseError, match="event_types"):
+        require_same_settings("w", pointer, config(**before, source__event_types={"share": "feedback"}))
 
 
 def test_many_differences_are_counted_not_listed() -> None:

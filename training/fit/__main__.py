@@ -18,7 +18,8 @@ EXAMPLES = """examples:
   python -m training.fit --config runs/mos-3/config.toml --set output=runs/again   # the same run once more
 
 The output folder gets config.toml (defaults and overrides included), run.json (table versions, code,
-packages), vocabulary.parquet, metrics.jsonl, curves.png, best.pt, test.json, summary.json and checkpoints/.
+packages), vocabulary.parquet, metrics.jsonl, curves.png, best.pt, test.json, test_targets.parquet (the result
+of each target), summary.json and checkpoints/.
 The last line on stdout is the summary as JSON; progress goes to stderr. A first Ctrl-C or SIGTERM saves a
 checkpoint and leaves.
 

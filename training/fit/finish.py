@@ -38,7 +38,7 @@ class Run:
 
 
 def measure_test(run: Run, model: nn.Module, outcome: Outcome) -> Outcome:
-    """Measure the best weights on the test window, by slice, into ``test.json``."""
+    """Measure the best weights on the test window, by slice, into ``test.json``, and keep each target's."""
     targets, data = run.config.test.targets, run.config.data
     if not targets or not run.fabric.is_global_zero:
         return outcome
@@ -56,11 +56,12 @@ def measure_test(run: Run, model: nn.Module, outcome: Outcome) -> Outcome:
             negatives,
             watch=run.stop.watch,
             calibrate_on=run.validation,
-        ).summary
+        )
     except CutShortError:
         return outcome._replace(status="interrupted")
-    run.folder.write("test.json", found)
-    run.report.test(found["all"], time.perf_counter() - began)
+    run.folder.write_targets(found.frame)
+    run.folder.write("test.json", found.summary)
+    run.report.test(found.summary["all"], time.perf_counter() - began)
     return outcome
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from training.errors import ConfigError
 
 
@@ -34,6 +36,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """One JSON object a line: training figures and validations by step."""
         return self.root / "metrics.jsonl"
+
+    @property
+    def targets(self) -> Path:
+        """The test's results per target."""
+        return self.root / "test_targets.parquet"
 
     @property
     def config(self) -> Path:
@@ -77,6 +84,16 @@ class RunFolder:
             return None
         held: dict[str, Any] = json.loads(path.read_text())
         return held
+
+    def write_targets(self, frame: pd.DataFrame) -> None:
+        """Keep the test's results per target, users by the hash of their id."""
+        part = self.targets.with_suffix(".part")
+        frame.to_parquet(part, index=False)
+        part.replace(self.targets)
+
+    def read_targets(self) -> pd.DataFrame | None:
+        """What ``write_targets`` kept; None where the run kept none."""
+        return pd.read_parquet(self.targets) if self.targets.exists() else None
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Append a line to the metrics."""

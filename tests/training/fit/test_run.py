@@ -52,7 +52,7 @@ def test_a_run_leaves_everything_that_explains_it(command: Any, warehouse: Path,
     names = {path.name for path in run.iterdir()}
     assert names == {
         "config.toml", "run.json", "vocabulary.parquet", "metrics.jsonl", "curves.png", "best.pt",
-        "test.json", "summary.json", "checkpoints",
+        "test.json", "test_targets.parquet", "summary.json", "checkpoints",
     }  # fmt: skip
     assert summary == json.loads((run / "summary.json").read_text())
     assert (summary["status"], summary["steps"]) == ("done", 8)

@@ -111,6 +111,12 @@ class MoSRanker(PooledModel):
         parts = {"click": click.detach(), "strand": in_strand.detach()}
         return Loss(click + weight * in_strand, parts)
 
+    def shares(self, rows: Rows, samples: Samples, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (N, C, E) of the experts for each ``item`` (N, C), and the strands' keys (N, S)."""
+        tagged = self.router.tagged(rows, self.embed.item_vectors(), samples)
+        found = self._pooled(tagged, samples, item)
+        return self._weights(found), found.key
+
     def _pooled(self, tagged: Rows, samples: Samples, item: Tensor) -> _Pooled:
         x, row, end = self.embed(tagged), samples.row, samples.end
         target = self.embed.candidates(item, self.item_category[item.long()])
@@ -129,11 +135,16 @@ class MoSRanker(PooledModel):
 
     def _fused(self, found: _Pooled) -> Tensor:
         """(N, C) float32 log-odds of the experts' weighted mean."""
-        present = torch.cat([torch.ones_like(found.key[:, :FIRST_STRAND]), found.key], dim=1) > 0
-        weight = self.gate(found.pooled, found.target, found.query, present).to(found.pooled.dtype)
+        weight = self._weights(found).to(found.pooled.dtype)
         fused = (weight[..., None] * found.pooled).sum(dim=2)
         scores: Tensor = self.head(fused, found.target, found.query)
         return scores
+
+    def _weights(self, found: _Pooled) -> Tensor:
+        """(N, C, E) float32, 0 for absent experts."""
+        present = torch.cat([torch.ones_like(found.key[:, :FIRST_STRAND]), found.key], dim=1) > 0
+        weight: Tensor = self.gate(found.pooled, found.target, found.query, present)
+        return weight
 
     def _pool(self, x: Tensor, row: Tensor, places: Tensor, target: Tensor) -> Tensor:
         """(N, C, S, d) pooled for each candidate from the events of ``x`` at ``places`` (N, S, T)."""

@@ -1,0 +1,1 @@
+"""The end of ``make demo``: what the tables found and which model won, on one screen."""

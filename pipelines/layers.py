@@ -1,0 +1,164 @@
+"""The silver and gold layers of a run: rows written, measured and judged."""
+
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.storagelevel import StorageLevel
+
+from features.codes import MODES
+from features.spec import SequenceSpec
+from pipelines.fit.learning import vector_coverage
+from pipelines.fit_stage import FittedRun
+from pipelines.gates import (
+    drift_checks,
+    drift_metrics,
+    gold_checks,
+    gold_metrics,
+    sessions_checks,
+    sessions_metrics,
+)
+from pipelines.increment import STATE_TABLE
+from pipelines.outcome import Outcome
+from pipelines.rules import session_rule, user_rule
+from pipelines.run_context import Run
+from pipelines.runs import run_metrics
+from pipelines.user_pass import UserPass
+from pipelines.work import Work
+
+SESSIONS, USERS, SEQUENCES = "silver/sessions", "silver/users", "gold/user_sequences"
+SUPERSEDED = "silver/superseded_sessions"
+
+
+def make_silver(run: Run, outcome: Outcome, work: Work, fitted: FittedRun) -> None:
+    """Sessions with hops and returns, and users."""
+    warehouse, as_of = run.warehouse, outcome.as_of
+    assert as_of is not None
+    with run.progress.stage("sessions, hops and returns") as stage:
+        both = user_pass(run, fitted).sessions_and_users(work.ordered).persist(StorageLevel.DISK_ONLY)
+        try:
+            sessions = both.where("session IS NOT NULL").select("session.*")
+            if work.late is not None:
+                _supersede(run, work.late, sessions)
+            work.put(warehouse, sessions, SESSIONS, "t.ordinal <= k.sessions")
+            work.put(warehouse, both.where("user IS NOT NULL").select("user.*"), USERS, "false")
+            metrics = sessions_metrics(
+                warehouse.read(SESSIONS) if work.kept is None else sessions,
+                totals=work.totals,
+                as_of=as_of,
+                theme_ids=fitted.themes.theme_ids.tolist(),
+                train_end=fitted.train_end,
+                kept=work.kept,
+            )
+        finally:
+            both.unpersist()
+        outcome.extra["vector_coverage"] = vector_coverage(warehouse.read(SESSIONS))
+        figures = session_figures(run, outcome)
+        stage.say(f"{figures['sessions']:,} sessions of {figures['users']:,} users")
+        stage.say(
+            "{hops:,} hops, {returns:,} returns, {undecided:,} undecided".format(
+                **outcome.counts, **outcome.extra
+            )
+        )
+    with run.progress.stage("silver gates"):
+        outcome.judge(run, "silver", metrics, sessions_checks(run.config.gates))
+        outcome.metrics["silver"] |= figures
+        earlier = run.pointer and run_metrics(
+            run.config.warehouse, run.pointer.built_by or run.pointer.run_id
+        )
+        drift = drift_metrics(figures, earlier.get("silver") if earlier else None)
+        outcome.judge(run, "drift", drift, drift_checks(run.config.gates))
+
+
+def session_figures(run: Run, outcome: Outcome) -> dict[str, float]:
+    """What the whole tables of sessions and users amount to, for the summary and the next run's drift."""
+    sessions, users = run.warehouse.read(SESSIONS), run.warehouse.read(USERS)
+    found = _one(
+        sessions.agg(
+            F.count("*").alias("sessions"),
+            F.sum("n_events").alias("events"),
+            *(F.sum(f"n_{mode}").alias(f"n_{mode}") for mode in MODES),
+            F.count_if("is_hop").alias("hops"),
+            F.count_if("is_return").alias("returns"),
+            F.count_if(F.col("is_hop").isNull()).alias("undecided"),
+        )
+    )
+    people = _one(
+        users.agg(
+            F.count("*").alias("users"),
+            F.count_if("is_heavy").alias("heavy_users"),
+            F.count_if("is_bot").alias("bots"),
+        )
+    )
+    outcome.counts |= {
+        "users": people["users"],
+        **{name: found[name] for name in ("sessions", "hops", "returns")},
+    }
+    outcome.extra |= {
+        "undecided": found["undecided"],
+        "heavy_users": people["heavy_users"],
+        "bots": people["bots"],
+    }
+    names = ("sessions", "events", *(f"n_{mode}" for mode in MODES))
+    return {"users": people["users"]} | {name: found[name] or 0 for name in names}
+
+
+def make_gold(run: Run, outcome: Outcome, work: Work, fitted: FittedRun, spec: SequenceSpec) -> None:
+    """Sequences, and what a user's next event needs."""
+    warehouse, as_of = run.warehouse, outcome.as_of
+    assert as_of is not None
+    passing = user_pass(run, fitted)
+    with run.progress.stage("sequences") as stage:
+        rows = passing.sequences(work.ordered, spec)
+        if work.kept is not None:
+            rows = rows.persist(StorageLevel.DISK_ONLY)
+        work.put(warehouse, rows, SEQUENCES, "t.chunk < k.chunks", by=("length_bucket",))
+        metrics = gold_metrics(
+            warehouse.read(SEQUENCES) if work.kept is None else rows,
+            spec,
+            as_of=as_of,
+            largest={
+                kind: int(outcome.metrics["vocabulary"][f"{table}_ids"]) + 1
+                for kind, table in (("item", "items"), ("category", "categories"), ("type", "event_types"))
+            },
+            totals=work.totals,
+            kept=work.kept,
+        )
+        rows.unpersist()
+        stage.say(f"{metrics['rows']:,} rows")
+    outcome.counts["rows_written"] = int(metrics["rows"])
+    with run.progress.stage("gold gates"):
+        outcome.judge(run, "gold", metrics, gold_checks(run.config.gates))
+    with run.progress.stage("user states"):
+        work.put(warehouse, passing.states(work.ordered, spec), STATE_TABLE, "false")
+
+
+def sequence_spec(run: Run) -> SequenceSpec:
+    """The configured spec less the families that are constant in this source."""
+    constant = []
+    if run.warehouse.read("silver/categories").limit(2).count() < 2:
+        constant.append("category")
+    if run.warehouse.read("silver/event_types").select("mode").distinct().count() < 2:
+        constant.append("mode")
+    if constant:
+        run.progress.say(f"strand families left out, constant in this source: {', '.join(constant)}")
+    return run.config.sequences.spec().without(*constant)
+
+
+def user_pass(run: Run, fitted: FittedRun) -> UserPass:
+    """The pass over users under this run's rules and fit."""
+    return UserPass(session_rule(run.config), user_rule(run.config), fitted.broadcast(run.spark))
+
+
+def _supersede(run: Run, late: DataFrame, sessions: DataFrame) -> None:
+    """Keep the ids of sessions that late events did away with."""
+    assert run.pointer is not None
+    old = run.warehouse.read(SESSIONS, run.pointer.versions[SESSIONS]).join(late, "user_id", "left_semi")
+    gone = old.select("user_id", "session_id").join(sessions.select("session_id"), "session_id", "left_anti")
+    rows = gone.select("user_id", "session_id", F.lit(run.run_id).alias("run_id"))
+    run.warehouse.append(rows, SUPERSEDED)
+
+
+def _one(frame: DataFrame) -> dict[str, Any]:
+    row = frame.head(1)[0]
+    return dict(row.asDict())

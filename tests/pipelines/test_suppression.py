@@ -1,0 +1,103 @@
+"""Erased users stay out at every ingest, and nothing of their records is kept."""
+
+import hashlib
+import hmac
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.gates import bronze_metrics
+from pipelines.ingest.suppression import _pads, hmac_sha256, names_in, reject_suppressed
+from pipelines.suppressed import KEY_VARIABLE, suppress
+from pipelines.warehouse import Warehouse
+from tests.pipelines.ingest_cases import GOOD, HEADER, INGESTED_AT, configure, events, run, write
+
+LINES = [
+    HEADER,
+    GOOD,
+    "u2,i1,c1,view,1704067201",
+    " u2 ,i2,c1,unlisted,1704067202",  # refused for another reason as well
+    "u2,cut",
+    "u3,u2,cut,off",
+    "u4,i1,c1,view,nothing",
+    b"\xff,u2",
+]
+
+
+@pytest.fixture
+def warehouse(spark: SparkSession, tmp_path: Path) -> Warehouse:
+    return Warehouse(spark, str(tmp_path / "warehouse"), "b1")
+
+
+def refused(warehouse: Warehouse) -> list[tuple[str | None, ...]]:
+    rows = warehouse.read("bronze/events_rejected").select("reason", "raw", "layout", "file").collect()
+    return sorted(
+        {(row[0], row[1], *((None, None) if row[2] is None else ("…", "…"))) for row in rows}, key=str
+    )
+
+
+@pytest.mark.parametrize("secret", [b"k", b"x" * 64, b"y" * 65])
+def test_spark_hashes_as_python_does(secret: bytes, spark: SparkSession) -> None:
+    ids = ["u1", "", "ü@home"]
+    key = spark.createDataFrame([_pads(secret)], "inner binary, outer binary")
+    frame = spark.createDataFrame([(one,) for one in ids], "id string").crossJoin(key)
+    found = frame.select(hmac_sha256(F.col("id"), F.col("inner"), F.col("outer"))).collect()
+    assert [row[0] for row in found] == [
+        hmac.new(secret, one.encode(), hashlib.sha256).hexdigest() for one in ids
+    ]
+
+
+def test_an_erased_user_stays_out(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "a key")
+    config = configure(write(tmp_path / "events.csv", LINES))
+    suppress(warehouse.root, ["u2"], INGESTED_AT, "erase-1")
+    result = run(warehouse, config)
+    assert result.kept == 1 and result.rejected == {"bad_ts": 1, "erased": 5}
+    once = [("bad_ts", "u4,i1,c1,view,nothing", "…", "…"), ("erased", None, None, None)]
+    assert refused(warehouse) == once
+    again = run(warehouse, config, "b2", full_refresh=True)
+    assert again.rejected == result.rejected and refused(warehouse) == once
+    retried = run(warehouse, config, "b3", retry=True)
+    assert retried.kept == 0 and retried.rejected == result.rejected and refused(warehouse) == once
+    assert events(warehouse, "user_id") == [("u1",)]
+
+
+def test_a_user_erased_later_is_not_tried_again(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the mapping was mended, the others' rows come in."""
+    monkeypatch.setenv(KEY_VARIABLE, "a key")
+    path = write(tmp_path / "events.csv", [HEADER, "u1,i,c,odd,1704067200", "u2,i,c,odd,1704067201"])
+    assert run(warehouse, configure(path)).rejected == {"unknown_event_type": 2}
+    suppress(warehouse.root, ["u2"], INGESTED_AT, "erase-1")
+    mended = configure(path, source={"event_types": {"odd": "browse"}})
+    assert run(warehouse, mended, "b2", retry=True).rejected == {"erased": 1}
+    assert events(warehouse, "user_id") == [("u1",)]
+
+
+def test_nothing_is_computed_where_nobody_was_erased(warehouse: Warehouse, spark: SparkSession) -> None:
+    frame = spark.range(1)
+    assert reject_suppressed(frame, warehouse) is frame
+
+
+def test_erased_rows_are_no_fault_of_the_source(warehouse: Warehouse, spark: SparkSession) -> None:
+    columns = "event_id string, user_id string, item_id string, ts timestamp"
+    metrics = bronze_metrics(
+        spark.createDataFrame([], columns),
+        spark.createDataFrame([], "reason string"),
+        rows_in=12,
+        kept=9,
+        duplicates=0,
+        rows_rejected=3,
+        rows_erased=2,
+    )
+    assert metrics["rejected_share"] == 0.1
+
+
+def test_what_could_be_an_id_in_a_payload() -> None:
+    assert {"a@b.c", "7"} <= names_in('{"u":"a@b.c","n":7}')
+    assert "u1" in names_in('{"u":"u\\u0031"}') and "u1" in names_in("0x" + b"\xff,u1".hex())
