@@ -44,9 +44,9 @@ def _print(console: Console, demo: Demo) -> None:
         console.print(Text(f"  {scored}"))
     _heading(console, "Look at it", "")
     for of, path in demo.reports.items():
-        console.print(_pair(of, str(path)), crop=False)
-    console.print(_pair("status", "make status"))
-    console.print(_pair("your own", "README.md, 'Your own logs'"))
+        _pair(console, of, str(path))
+    _pair(console, "status", "make status")
+    _pair(console, "your own", "README.md, 'Your own logs'")
     console.print()
 
 
@@ -54,12 +54,16 @@ def _heading(console: Console, title: str, note: str) -> None:
     line = Text(f"\n{title}", style="bold cyan")
     if note:
         line.append(f"  {note}", style="dim not bold")
+    _unbroken(console, line)
+
+
+def _pair(console: Console, name: str, value: str) -> None:
+    _unbroken(console, Text.assemble((f"  {name:<12}", "dim"), value))
+
+
+def _unbroken(console: Console, line: Text) -> None:
+    """One line however long, so that a path can be copied; print() does not heed the text's own no_wrap."""
     console.print(line, no_wrap=True, overflow="ignore", crop=False)
-
-
-def _pair(name: str, value: str) -> Text:
-    """A name and what must not be wrapped, such as a path."""
-    return Text.assemble((f"  {name:<12}", "dim"), value, no_wrap=True, overflow="ignore")
 
 
 def _tables(demo: Demo) -> Table:

@@ -112,7 +112,8 @@ def test_a_promoted_model_is_said_to_be(demo: Path) -> None:
     assert "mos was promoted: it is the champion now" in shown(demo)
 
 
-def test_reports_are_named_where_they_are(demo: Path) -> None:
+def test_reports_are_named_where_they_are_however_long_the_path(demo: Path) -> None:
+    demo = demo.rename(demo.with_name("a" * 100))
     assert "report.html" not in shown(demo)
     put(demo, "runs/mos/report.html", {})
     assert str(demo / "runs" / "mos" / "report.html") in shown(demo)
