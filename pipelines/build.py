@@ -15,13 +15,11 @@ from pipelines.config import Config, load_config
 from pipelines.errors import ConfigError, GateError, SeqloomError
 from pipelines.faults import told_plainly
 from pipelines.fingerprint import fingerprint, require_same_settings, settings_json
-from pipelines.gates import warm_up
 from pipelines.ingest.write import EVENTS
 from pipelines.lock import Lock
 from pipelines.outcome import Outcome
 from pipelines.pointer import Published, published
 from pipelines.positions import built
-from pipelines.profile import profile_source
 from pipelines.progress import Progress
 from pipelines.publish import publish, restore, table_versions
 from pipelines.report.write import write_report
@@ -31,6 +29,7 @@ from pipelines.spark import start_spark
 from pipelines.stages import build_tables
 from pipelines.turns import hold_lock_in_turn
 from pipelines.warehouse import Warehouse, require_writable
+from pipelines.warm_up import warm_up
 
 COLUMNS_KEY = "source.columns."
 
@@ -82,7 +81,8 @@ def build(request: BuildRequest) -> Mapping[str, Any]:
             require_same_settings(config.warehouse, pointer, config)
         warm_up()
         with progress.stage("start Spark"):
-            spark = start_spark("seqloom build", config.spark.settings)
+            places = (*([] if request.from_bronze else [source]), f"{config.warehouse}/{EVENTS}")
+            spark = start_spark("seqloom build", config.spark.settings, places)
         warehouse = Warehouse(spark, config.warehouse, run_id)
         if lock is not None:
             progress.before_stage = lock.require_held
@@ -226,6 +226,8 @@ def _record(
 
 def _dry_run(request: BuildRequest) -> Mapping[str, Any]:
     """Profile the source; what a config or ``--set source.columns.…`` says is taken as known."""
+    from pipelines.profile import profile_source  # noqa: PLC0415
+
     if request.config is not None:
         source = read_config(request).source
         columns = {ours: theirs for ours, theirs in source.columns.model_dump().items() if theirs}

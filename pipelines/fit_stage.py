@@ -12,7 +12,7 @@ from pipelines.errors import ConfigError
 from pipelines.fit.artefact import Fit
 from pipelines.fit.learning import learn
 from pipelines.fit.options import EmbeddingOptions, FitOptions, HopOptions, ThemeOptions
-from pipelines.fit.tables import fit_frames, load_fit
+from pipelines.fit.tables import fit_rows, load_fit
 from pipelines.instants import from_micros, to_micros
 from pipelines.rules import session_rule
 from pipelines.run_context import Run
@@ -70,8 +70,8 @@ def learn_fit(run: Run, ordered: DataFrame, events: DataFrame, as_of: datetime) 
             previous,
         )
         if fit.fit_id != old_id:  # the very same fit is there already
-            for table, rows in fit_frames(run.spark, fit, run.run_id).items():
-                run.warehouse.append(rows, table)
+            for table, rows in fit_rows(fit, run.run_id).items():
+                run.warehouse.append_arrow(rows, table)
         stage.say(f"{fit.sizes['items_with_vector']:,} item vectors, {len(fit.themes)} themes")
         if fit.silhouette is not None:
             stage.say(f"silhouette {fit.silhouette:.2f}")

@@ -1,6 +1,7 @@
 """The silver and gold layers of a run: rows written, measured and judged."""
 
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -8,7 +9,6 @@ from pyspark.storagelevel import StorageLevel
 
 from features.codes import MODES
 from features.spec import SequenceSpec
-from pipelines.fit.learning import vector_coverage
 from pipelines.fit_stage import FittedRun
 from pipelines.gates import (
     drift_checks,
@@ -20,14 +20,18 @@ from pipelines.gates import (
 )
 from pipelines.increment import STATE_TABLE
 from pipelines.outcome import Outcome
+from pipelines.reading import read_table
 from pipelines.rules import session_rule, user_rule
 from pipelines.run_context import Run
 from pipelines.runs import run_metrics
+from pipelines.side_by_side import side_by_side
 from pipelines.user_pass import UserPass
 from pipelines.work import Work
 
 SESSIONS, USERS, SEQUENCES = "silver/sessions", "silver/users", "gold/user_sequences"
 SUPERSEDED = "silver/superseded_sessions"
+SOURCES: Final = ("item", "category", "none")
+"""Where an event's vector comes from."""
 
 
 def make_silver(run: Run, outcome: Outcome, work: Work, fitted: FittedRun) -> None:
@@ -42,7 +46,8 @@ def make_silver(run: Run, outcome: Outcome, work: Work, fitted: FittedRun) -> No
                 _supersede(run, work.late, sessions)
             work.put(warehouse, sessions, SESSIONS, "t.ordinal <= k.sessions")
             work.put(warehouse, both.where("user IS NOT NULL").select("user.*"), USERS, "false")
-            metrics = sessions_metrics(
+            measure = partial(
+                sessions_metrics,
                 warehouse.read(SESSIONS) if work.kept is None else sessions,
                 totals=work.totals,
                 as_of=as_of,
@@ -50,10 +55,9 @@ def make_silver(run: Run, outcome: Outcome, work: Work, fitted: FittedRun) -> No
                 train_end=fitted.train_end,
                 kept=work.kept,
             )
+            metrics, figures = side_by_side([measure, partial(session_figures, run, outcome)])
         finally:
             both.unpersist()
-        outcome.extra["vector_coverage"] = vector_coverage(warehouse.read(SESSIONS))
-        figures = session_figures(run, outcome)
         stage.say(f"{figures['sessions']:,} sessions of {figures['users']:,} users")
         stage.say(
             "{hops:,} hops, {returns:,} returns, {undecided:,} undecided".format(
@@ -72,29 +76,30 @@ def make_silver(run: Run, outcome: Outcome, work: Work, fitted: FittedRun) -> No
 
 def session_figures(run: Run, outcome: Outcome) -> dict[str, float]:
     """What the whole tables of sessions and users amount to, for the summary and the next run's drift."""
-    sessions, users = run.warehouse.read(SESSIONS), run.warehouse.read(USERS)
-    found = _one(
-        sessions.agg(
-            F.count("*").alias("sessions"),
-            F.sum("n_events").alias("events"),
-            *(F.sum(f"n_{mode}").alias(f"n_{mode}") for mode in MODES),
-            F.count_if("is_hop").alias("hops"),
-            F.count_if("is_return").alias("returns"),
-            F.count_if(F.col("is_hop").isNull()).alias("undecided"),
-        )
+    sources = [f"n_vectors_{source}" for source in SOURCES]
+    sessions = run.warehouse.read(SESSIONS).agg(
+        F.count("*").alias("sessions"),
+        F.sum("n_events").alias("events"),
+        *(F.sum(name).alias(name) for name in (*(f"n_{mode}" for mode in MODES), *sources)),
+        F.count_if("is_hop").alias("hops"),
+        F.count_if("is_return").alias("returns"),
+        F.count_if(F.col("is_hop").isNull()).alias("undecided"),
     )
-    people = _one(
-        users.agg(
-            F.count("*").alias("users"),
-            F.count_if("is_heavy").alias("heavy_users"),
-            F.count_if("is_bot").alias("bots"),
-        )
+    users = run.warehouse.read(USERS).agg(
+        F.count("*").alias("users"),
+        F.count_if("is_heavy").alias("heavy_users"),
+        F.count_if("is_bot").alias("bots"),
     )
+    found, people = side_by_side([partial(_one, sessions), partial(_one, users)])
     outcome.counts |= {
         "users": people["users"],
         **{name: found[name] for name in ("sessions", "hops", "returns")},
     }
+    vectors = [found[name] or 0 for name in sources]
     outcome.extra |= {
+        "vector_coverage": {
+            source: n / max(sum(vectors), 1) for source, n in zip(SOURCES, vectors, strict=True)
+        },
         "undecided": found["undecided"],
         "heavy_users": people["heavy_users"],
         "bots": people["bots"],
@@ -133,12 +138,13 @@ def make_gold(run: Run, outcome: Outcome, work: Work, fitted: FittedRun, spec: S
         work.put(warehouse, passing.states(work.ordered, spec), STATE_TABLE, "false")
 
 
-def sequence_spec(run: Run) -> SequenceSpec:
+def sequence_spec(run: Run, outcome: Outcome) -> SequenceSpec:
     """The configured spec less the families that are constant in this source."""
     constant = []
-    if run.warehouse.read("silver/categories").limit(2).count() < 2:
+    if outcome.metrics["vocabulary"]["categories_ids"] < 2:
         constant.append("category")
-    if run.warehouse.read("silver/event_types").select("mode").distinct().count() < 2:
+    modes = read_table(run.warehouse.root, "silver/event_types", columns=["mode"]).column("mode")
+    if len(modes.unique()) < 2:
         constant.append("mode")
     if constant:
         run.progress.say(f"strand families left out, constant in this source: {', '.join(constant)}")

@@ -3,18 +3,22 @@
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pyspark.sql import SparkSession
 
 from pipelines.errors import ConfigError
 from pipelines.packages import DELTA_PACKAGE, JAVA_ADVICE, JAVA_MAJOR, KAFKA_PACKAGE, find_java
+from pipelines.small import SETTINGS, is_small
 
 
-def start_spark(app: str, settings: Mapping[str, str] | None = None) -> SparkSession:
+def start_spark(
+    app: str, settings: Mapping[str, str] | None = None, places: Iterable[str] = ()
+) -> SparkSession:
     """A session with Delta, UTC and Arrow; ``settings`` win over ours, spark-submit's over both.
 
-    Raises ConfigError where Java is missing or too old, or where Delta's jars cannot be found.
+    ``places``: the files and folders that the job will read; where they hold little, ``pipelines.small`` has
+    it that way. Raises ConfigError where Java is missing or too old, or where Delta's jars cannot be found.
     """
     if "SPARK_CONNECT_MODE_ENABLED" not in os.environ and "PYSPARK_GATEWAY_PORT" not in os.environ:
         require_java()
@@ -31,12 +35,19 @@ def start_spark(app: str, settings: Mapping[str, str] | None = None) -> SparkSes
         "spark.ui.showConsoleProgress": "false",
         "spark.ui.enabled": "false",
     }
+    given = dict(settings or {})
+    looked_at = list(places)
+    small = SETTINGS if looked_at and is_small(looked_at) else {}
     builder = SparkSession.builder.appName(app)
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         builder = builder.config("spark.driver.memory", driver_memory())
-    for key, value in {**ours, **(settings or {})}.items():
+    for key, value in {**ours, **small, **given}.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
+    if looked_at and not small:  # of a session that a smaller job began
+        for key in SETTINGS.keys() - ours.keys() - given.keys():
+            if spark.conf.isModifiable(key):
+                spark.conf.unset(key)
     spark.sparkContext.setLogLevel("ERROR")
     # An exception says it all; pyspark would print its Java half a second time, as one line of JSON.
     logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)

@@ -1,7 +1,8 @@
 """The stages of a build in order: bronze, vocabulary, fit, silver, gold, with a gate after each layer."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -19,9 +20,10 @@ from pipelines.ingest import IngestResult
 from pipelines.instants import from_micros
 from pipelines.layers import USERS, make_gold, make_silver, sequence_spec, session_figures
 from pipelines.outcome import Outcome
-from pipelines.recency import place_by_recency, visible_users
+from pipelines.recency import last_hours, place_by_recency, visible_users
 from pipelines.rules import session_rule
 from pipelines.run_context import Run
+from pipelines.side_by_side import side_by_side
 from pipelines.work import Work
 
 if TYPE_CHECKING:
@@ -32,11 +34,11 @@ def build_tables(run: Run, request: "BuildRequest", outcome: Outcome) -> None:
     """Write every table of a run and judge it; raises before anything is published."""
     ingested = make_bronze(run, request, outcome)
     events = run.warehouse.read("bronze/events")
-    as_of = _as_of(run, request, ingested, events)
+    as_of = _as_of(run, request, ingested, outcome)
     outcome.as_of = as_of
     outcome.extra["as_of"] = as_of.isoformat()
     make_vocabulary(run, events, outcome)
-    spec = outcome.spec = sequence_spec(run)
+    spec = outcome.spec = sequence_spec(run, outcome)
     fitted = published_fit(run, request)
     reason = "a new fit" if fitted is None else why_not(run, request, as_of, spec)
     if fitted is None or reason is not None:
@@ -58,10 +60,10 @@ def _everything(
     ordered = _ordered(run, events, users, as_of)
     try:
         with run.progress.stage("sort by user") as stage:
-            totals = event_totals(events, users, as_of)
+            both: list[Any] = side_by_side([partial(event_totals, events, users, as_of), ordered.count])
+            totals = both[0]
             stage.say("{events:,} events of {users:,} users".format(**totals))
             stage.say(f"before {as_of.isoformat()}")
-            ordered.count()
         fitted = fitted or learn_fit(run, ordered, events.where(F.col("ts") < F.lit(as_of)), as_of)
         _note_fit(outcome, fitted)
         work = Work(ordered, totals)
@@ -94,12 +96,12 @@ def _note_fit(outcome: Outcome, fitted: FittedRun) -> None:
     outcome.extra |= {"fit_id": fitted.fit_id, "fit": fitted.notes}
 
 
-def _as_of(run: Run, request: "BuildRequest", ingested: IngestResult, events: DataFrame) -> datetime:
+def _as_of(run: Run, request: "BuildRequest", ingested: IngestResult, outcome: Outcome) -> datetime:
     """The given time, else just after the newest event: then everything is published."""
     if request.as_of is not None:
         return request.as_of
-    newest = events.agg(F.max(F.unix_micros("ts"))).head(1)[0][0]
-    if newest is None:
+    newest = int(outcome.metrics["bronze"]["newest_us"])
+    if not newest:
         raise SourceError(
             f"{run.config.source.path}: not one of {ingested.events_in:,} rows was accepted "
             f"({', '.join(f'{n:,} {reason}' for reason, n in ingested.rejected.items())}); "
@@ -111,7 +113,7 @@ def _as_of(run: Run, request: "BuildRequest", ingested: IngestResult, events: Da
 def _ordered(run: Run, events: DataFrame, users: DataFrame, as_of: datetime) -> DataFrame:
     """Encoded events in whole users' order, kept on disk: every later pass reads them once more."""
     cores = run.spark.sparkContext.defaultParallelism
-    total = users.agg(F.sum("n_events")).head(1)[0][0] or 0
-    partitions = partition_count(total, run.config.spark, cores)
+    hours = last_hours(users)
+    partitions = partition_count(sum(hour.events for hour in hours), run.config.spark, cores)
     encoded = encode(events, run.warehouse, as_of)
-    return place_by_recency(encoded, users, partitions).persist(StorageLevel.DISK_ONLY)
+    return place_by_recency(encoded, users, hours, partitions).persist(StorageLevel.DISK_ONLY)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 import deltalake
+import pyarrow as pa
 from delta.tables import DeltaTable
+from deltalake import CommitProperties, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.errors import WarehouseError
@@ -49,7 +51,7 @@ class Warehouse:
 
     def exists(self, table: str) -> bool:
         """Whether the table has a first commit."""
-        return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
+        return bool(deltalake.DeltaTable.is_deltatable(self.path(table)))
 
     def read(self, table: str, version: int | None = None) -> DataFrame:
         """The table's rows, at a version or at its newest."""
@@ -117,6 +119,25 @@ class Warehouse:
     def version(self, table: str) -> int:
         """The table's newest version, from the log alone: Spark would run a job for it."""
         return int(deltalake.DeltaTable(self.path(table)).version())
+
+    def rows_written(self, table: str, before: int) -> int:
+        """Rows of the newest commit by Delta's own count; 0 where there is none after version ``before``.
+
+        Delta commits no append without rows.
+        """
+        log = deltalake.DeltaTable(self.path(table))
+        if log.version() == before:
+            return 0
+        return int(log.history(1)[0]["operationMetrics"]["numOutputRows"])
+
+    def append_arrow(self, rows: pa.Table, table: str) -> int:
+        """Append few rows that are at hand, without a Spark job; the table's version afterwards."""
+        commit = CommitProperties(custom_metadata={"userMetadata": self.run_id})
+        path = self.path(table)
+        write_deltalake(
+            path, rows, mode="append", commit_properties=commit, configuration=properties(rows.column_names)
+        )
+        return self.version(table)
 
     def _write(
         self,

@@ -199,7 +199,7 @@ def _erase(erasure: Erasure, lock: Lock | None) -> Mapping[str, Any]:
     key = suppress(root, search.users, erasure.started_at, erasure.run_id)
     pointer = published(root)
     with progress.stage("start Spark"):
-        warehouse = Warehouse(start_spark("seqloom erase"), root, erasure.run_id)
+        warehouse = Warehouse(start_spark("seqloom erase", places=[f"{root}/bronze"]), root, erasure.run_id)
     for line in restore(warehouse, pointer, lock=lock):
         progress.say(f"warning: {line}")
     begun = _begun(erasure, sorted(key.hash(user) for user in search.users))

@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from pipelines.fit.cooccurrence import Pairs
@@ -39,6 +38,8 @@ def factorise(pairs: Pairs, contexts: int, dimensions: int, seed: int) -> tuple[
     symmetric.data = bare.ppmi(symmetric.indices, symmetric.data, total[row])
     symmetric.eliminate_zeros()
     rank = min(dimensions, contexts)
+    from sklearn.utils.extmath import randomized_svd  # noqa: PLC0415
+
     with threadpool_limits(limits=1):
         _, singular, right = randomized_svd(symmetric, n_components=rank, random_state=seed)
     useful = singular > singular[:1] * 1e-6

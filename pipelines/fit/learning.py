@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from features.codes import FIRST_INDEX
 from features.themes import nearest_theme
@@ -72,15 +71,6 @@ def learn(
         sizes=_sizes(counts, table, session_limit, len(interests)),
         drift=drift,
     )
-
-
-def vector_coverage(sessions: DataFrame) -> dict[str, float]:
-    """Share of the events of ``silver/sessions`` rows by the source of their vector; sums to 1."""
-    sources = ("item", "category", "none")
-    row = sessions.agg(*(F.sum(f"n_vectors_{source}").alias(source) for source in sources)).first()
-    assert row is not None
-    total = sum(row[source] or 0 for source in sources)
-    return {source: (row[source] or 0) / total if total else 0.0 for source in sources}
 
 
 def _name_themes(

@@ -4,8 +4,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import orthogonal_procrustes
-from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
 from features.codes import FIRST_INDEX
@@ -40,6 +38,8 @@ def carry_over(
     narrower space is padded with zeros. The old centroids are rotated rather than the new vectors, so
     that a fit's vectors and distances are its own, whatever came before it.
     """
+    from scipy.linalg import orthogonal_procrustes  # noqa: PLC0415
+
     width = max(old.shape[1], new.shape[1])
     with threadpool_limits(limits=1):
         rotation, _ = orthogonal_procrustes(_pad(old, width), _pad(new, width))
@@ -61,6 +61,8 @@ def match_themes(
     below ``threshold`` are parted. New themes without a partner get ids after ``last_used``, the
     largest id ever used, in their order: an ended theme's id never comes back.
     """
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415
+
     cosine = new_centroids @ old_centroids.T  # (K_new, K_old)
     ids = np.zeros(len(new_centroids), dtype=np.int32)
     kept: dict[int, float] = {}

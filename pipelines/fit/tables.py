@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from features.hops import CLASSES, PAIRS, HopNull
@@ -66,16 +66,15 @@ NULLS_SCHEMA: Final = pa.schema(
 )
 
 
-def fit_frames(spark: SparkSession, fit: Fit, run_id: str = "") -> dict[str, DataFrame]:
-    """Rows to append to each of ``FIT_TABLES``."""
-    tables = {
+def fit_rows(fit: Fit, run_id: str = "") -> dict[str, pa.Table]:
+    """Rows to append to each of ``FIT_TABLES``; they fit one process, as learning them did."""
+    return {
         FITS: _fits_row(fit, run_id),
         THEMES: _themes_rows(fit),
         ITEM_VECTORS: _vector_rows(fit),
         HOP_NULLS: _null_rows(fit),
         FREQUENCIES: _frequency_rows(fit),
     }
-    return {name: spark.createDataFrame(table) for name, table in tables.items()}
 
 
 def load_fit(read: Callable[[str], DataFrame], fit_id: str) -> Fit:

@@ -5,8 +5,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.metrics import silhouette_samples
 from threadpoolctl import threadpool_limits
 
 from features.codes import FIRST_INDEX
@@ -78,6 +76,8 @@ def silhouettes(
     interests: NDArray[np.float64], centroids: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Silhouette by cosine distance and nearest centroid of each interest; both empty if pointless."""
+    from sklearn.metrics import silhouette_samples  # noqa: PLC0415
+
     labels = assign(interests, centroids)
     if not 2 <= len(np.unique(labels)) < len(labels):
         return np.zeros(0), np.zeros(0, dtype=np.int64)
@@ -131,6 +131,8 @@ def _fit(interests: NDArray[np.float64], count: int, seed: int, restarts: int) -
 
     One thread: more would add up in another order, and give other themes on other machines.
     """
+    from sklearn.cluster import KMeans  # noqa: PLC0415
+
     best, lowest = np.zeros((0, 0)), np.inf
     with threadpool_limits(limits=1):
         for restart in range(restarts if count >= 2 else 0):

@@ -8,7 +8,7 @@ from pipelines.gates.metrics import (
     sessions_metrics,
     vocabulary_metrics,
 )
-from pipelines.gates.run import GateReport, data_docs_folder, require, run_gates, warm_up
+from pipelines.gates.run import GateReport, data_docs_folder, require, run_gates
 from pipelines.gates.suites import (
     Check,
     bronze_checks,
@@ -35,5 +35,4 @@ __all__ = [
     "sessions_metrics",
     "vocabulary_checks",
     "vocabulary_metrics",
-    "warm_up",
 ]

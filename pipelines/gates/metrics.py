@@ -5,6 +5,7 @@ Counts of broken rows are 0 in a sound table; shares lie in [0, 1] and are 0 for
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from features.checks import ROW_FACTS, RULES, check_rows
 from features.codes import FIRST_INDEX, MODES, NO_THEME
 from features.spec import SequenceSpec
 from pipelines.instants import to_micros
+from pipelines.side_by_side import side_by_side
 
 Metrics = dict[str, float]
 """Names and numbers; counts are ints."""
@@ -46,7 +48,7 @@ def bronze_metrics(
 
     ``rows_erased`` of the refused rows are of erased users: no fault of the source, so that
     ``rejected_share`` leaves them out. ``batch`` is a condition on both tables that picks the rows of this
-    run's batch (default: all).
+    run's batch (default: all). ``newest_us`` is the newest time (µs), 0 where there are no events.
     """
     in_batch = sf.lit(True) if batch is None else batch
     outside = sf.lit(False)
@@ -54,26 +56,26 @@ def bronze_metrics(
         outside |= sf.col("ts") < sf.lit(window_start)
     if window_end is not None:
         outside |= sf.col("ts") >= sf.lit(window_end)
-    found = _one(
-        events.agg(
-            sf.count_if(in_batch).alias("stored"),
-            *(
-                sf.count_if(_missing(name)).alias(f"null_{name}")
-                for name in ("event_id", "user_id", "item_id")
-            ),
-            sf.count_if(sf.col("ts").isNull()).alias("null_ts"),
-            sf.count_if(outside).alias("outside_window"),
-        )
+    figures = events.agg(
+        sf.count_if(in_batch).alias("stored"),
+        *(sf.count_if(_missing(name)).alias(f"null_{name}") for name in ("event_id", "user_id", "item_id")),
+        sf.count_if(sf.col("ts").isNull()).alias("null_ts"),
+        sf.count_if(outside).alias("outside_window"),
+        sf.max(sf.unix_micros("ts")).alias("newest_us"),
+        *_distinct("event_id"),
     )
-    refused = _one(rejected.agg(sf.count_if(in_batch).alias("rows")))["rows"]
+    refusals = rejected.agg(sf.count_if(in_batch).alias("rows"))
+    found, refused = side_by_side([partial(_one, figures), partial(_one, refusals)])
+    repeated = _repeated(events, "event_id", found)
+    found["newest_us"] = found["newest_us"] or 0
     return {
         "rows_in": rows_in,
         "rows_valid": kept + duplicates,
         "rows_unaccounted": rows_in - kept - duplicates - rows_rejected,
         "kept_not_stored": kept - found.pop("stored"),
-        "rejected_not_stored": rows_rejected - refused,
+        "rejected_not_stored": rows_rejected - refused["rows"],
         "rejected_share": _share(rows_rejected - rows_erased, rows_in - rows_erased),
-        "repeated_event_ids": _repeated(events, "event_id"),
+        "repeated_event_ids": repeated,
         **found,
     }
 
@@ -86,14 +88,16 @@ def vocabulary_metrics(table: DataFrame, name: str, id_column: str, index_column
             sf.count_if(_missing(id_column) | sf.col(index_column).isNull()).alias("nulls"),
             sf.min(index_column).alias("least"),
             sf.max(index_column).alias("largest"),
+            *_distinct(id_column),
+            *_distinct(index_column),
         )
     )
     rows = found["rows"]
     return {
         f"{name}_ids": rows,
         f"{name}_nulls": found["nulls"],
-        f"{name}_repeated_ids": _repeated(table, id_column),
-        f"{name}_repeated_indices": _repeated(table, index_column),
+        f"{name}_repeated_ids": _repeated(table, id_column, found),
+        f"{name}_repeated_indices": _repeated(table, index_column, found),
         f"{name}_index_gaps": abs((found["least"] or FIRST_INDEX) - FIRST_INDEX)
         + abs((found["largest"] or rows + FIRST_INDEX - 1) - (rows + FIRST_INDEX - 1)),
     }
@@ -159,13 +163,15 @@ def sessions_metrics(
             sf.sum(sf.when(trained, sf.col("n_vectors_item") + sf.col("n_vectors_category"))).alias(
                 "covered"
             ),
+            *_distinct("session_id"),
         )
     )
+    repeated = _repeated(sessions, "session_id", found)
     plain = {name: value or 0 for name, value in found.items()}
     trained_events, covered = plain.pop("trained_events"), plain.pop("covered")
     return {
         **plain,
-        "repeated_session_ids": _repeated(sessions, "session_id"),
+        "repeated_session_ids": repeated,
         "events_missing": totals["events"] - plain["events"],
         "users_missing": totals["users"] - plain["users"],
         "undecided_share": _share(plain["undecided"], plain["sessions"]),
@@ -242,20 +248,25 @@ def _one(frame: DataFrame) -> dict[str, Any]:
     return row.asDict()
 
 
-def _repeated(table: DataFrame, column: str) -> int:
-    """Rows less distinct values, exactly; nulls are counted elsewhere.
+def _distinct(column: str) -> tuple[Column, Column]:
+    """What ``_repeated`` asks of the query that measures the rest."""
+    present = sf.col(column).isNotNull()
+    return (
+        sf.count(column).alias(f"n_{column}"),
+        sf.countDistinct(sf.when(present, sf.xxhash64(column))).alias(f"distinct_{column}"),
+    )
+
+
+def _repeated(table: DataFrame, column: str, found: dict[str, Any]) -> int:
+    """Rows less distinct values, exactly; nulls are counted elsewhere. Takes its figures out of ``found``.
 
     Distinct 64-bit hashes prove distinct values and shuffle a quarter of the bytes of an id; only
     where hashes repeat are the values themselves counted.
     """
-    present = table.where(sf.col(column).isNotNull()).select(column)
-    found = _one(
-        present.agg(sf.count("*").alias("n"), sf.countDistinct(sf.xxhash64(column)).alias("distinct"))
-    )
-    if found["n"] == found["distinct"]:
-        return 0
-    distinct = _one(present.agg(sf.countDistinct(column).alias("distinct")))["distinct"]
-    return int(found["n"] - distinct)
+    n, distinct = found.pop(f"n_{column}"), found.pop(f"distinct_{column}")
+    if n != distinct:
+        distinct = _one(table.agg(sf.countDistinct(column).alias("distinct")))["distinct"]
+    return int(n - distinct)
 
 
 def _missing(name: str) -> Column:

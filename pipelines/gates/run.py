@@ -6,14 +6,11 @@ the scans are in ``pipelines.gates.metrics``.
 
 import math
 import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
-
-import pandas as pd
 
 from pipelines.errors import GateError
 from pipelines.gates.suites import Check
@@ -87,6 +84,8 @@ def _validate(
 ) -> dict[str, bool]:
     gx = _great_expectations()
     context = _context(docs_folder)
+    import pandas as pd  # noqa: PLC0415
+
     frame = pd.DataFrame([{check.metric: metrics[check.metric] for check in checks}])
     expectations = [
         gx.expectations.ExpectColumnValuesToBeBetween(
@@ -118,11 +117,6 @@ def _validate(
             f"Great Expectations judged {len(passed)} of {len(checks)} {layer} gates: {passed}"
         )
     return passed
-
-
-def warm_up() -> None:
-    """Import Great Expectations beside other work: that takes seconds, and a build waits for Spark anyway."""
-    threading.Thread(target=_great_expectations, daemon=True).start()
 
 
 @cache

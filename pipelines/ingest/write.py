@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 import deltalake
-from delta.tables import DeltaTable
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
+from pipelines.ingest.reasons import REASONS
 from pipelines.instants import to_micros
 from pipelines.warehouse import Warehouse
 
@@ -51,14 +51,12 @@ def write_events(warehouse: Warehouse, new: DataFrame, batch: Batch) -> int:
         *batch.columns(),
         F.to_date(ts).alias("date"),
     )
-    before = warehouse.version(EVENTS) if warehouse.exists(EVENTS) else None
+    before = warehouse.version(EVENTS) if warehouse.exists(EVENTS) else -1
     if batch.replaces_all:
         warehouse.overwrite(rows, EVENTS)
     else:
         warehouse.append(rows, EVENTS)
-    history = DeltaTable.forPath(warehouse.spark, warehouse.path(EVENTS)).history(1)
-    version, written = history.select("version", "operationMetrics.numOutputRows").head(1)[0]
-    return 0 if version == before else int(written)  # Delta commits no append without rows
+    return warehouse.rows_written(EVENTS, before)
 
 
 def newest_event(root: str) -> datetime | None:
@@ -69,12 +67,14 @@ def newest_event(root: str) -> datetime | None:
 
 
 def write_rejected(warehouse: Warehouse, refused: DataFrame, batch: Batch, some: bool) -> dict[str, int]:
-    """Write the batch's refused rows in place of its earlier ones; what the table now holds, by reason.
+    """Write the batch's refused rows in place of its earlier ones; what was written, by reason.
 
     ``some`` is whether there may be any: where not, the source is not read again.
     """
     rows = refused.select("raw", "reason", "file", *batch.columns(), "layout")
     rows = rows.coalesce(8) if some else rows.limit(0)
+    seen = Observation()
+    rows = rows.observe(seen, *(F.count_if(F.col("reason") == reason).alias(reason) for reason in REASONS))
     own = F.col("batch_id") == batch.batch_id
     if batch.replaces_all or batch.retries:
         warehouse.overwrite(rows, REJECTED)
@@ -85,5 +85,5 @@ def write_rejected(warehouse: Warehouse, refused: DataFrame, batch: Batch, some:
         warehouse.replace(rows, REJECTED, f"batch_id = '{quoted}'")
     elif some:
         warehouse.append(rows, REJECTED)
-    by_reason = warehouse.read(REJECTED).where(own).groupBy("reason").count().collect()
-    return {row[0]: row[1] for row in sorted(by_reason)}
+    counts = seen.get if some else {}
+    return {reason: counts[reason] for reason in sorted(REASONS) if counts.get(reason)}

@@ -104,7 +104,7 @@ def _apply(upkeep: Upkeep, run_id: str, lock: Lock | None) -> Mapping[str, Any]:
     request, progress, root = upkeep.request, upkeep.progress, upkeep.request.warehouse
     pointer = published(root)
     with progress.stage("start Spark"):
-        warehouse = Warehouse(start_spark("seqloom maintain"), root, run_id)
+        warehouse = Warehouse(start_spark("seqloom maintain", places=[f"{root}/bronze"]), root, run_id)
     for line in restore(warehouse, pointer, lock=lock):
         progress.say(f"warning: {line}")
     before = upkeep.sizes()

@@ -64,7 +64,7 @@ def score_users(request: ScoreRequest) -> Mapping[str, Any]:
     run_id = f"score-{uuid.uuid4().hex[:8]}"
     with hold_lock(request.warehouse, run_id):
         with progress.stage("start Spark"):
-            spark = start_spark("seqloom score")
+            spark = start_spark("seqloom score", places=[f"{request.warehouse}/bronze"])
         warehouse = Warehouse(spark, request.warehouse, run_id)
         versions = {}
         for output in outputs(warehouse, request, pointer, model):

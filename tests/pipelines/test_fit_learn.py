@@ -16,9 +16,10 @@ from features.codes import NO_THEME
 from features.themes import nearest_theme, session_sums
 from pipelines.errors import WarehouseError
 from pipelines.fit.hop_null import learn_hop_null
-from pipelines.fit.learning import learn, vector_coverage
+from pipelines.fit.learning import learn
 from pipelines.fit.stream import BUCKETS, narrow_events
-from pipelines.fit.tables import FIT_TABLES, fit_frames, load_fit
+from pipelines.fit.tables import FIT_TABLES, fit_rows, load_fit
+from pipelines.warehouse import Warehouse
 from tests.pipelines.fit_data import DAY_US, SMALL, Events, themed_events, to_spark
 
 TRAIN_END = 9 * DAY_US  # of ten days
@@ -175,8 +176,9 @@ def test_events_without_any_neighbours_give_a_fit_without_themes(spark, events):
 
 
 def test_a_fit_survives_its_tables(spark, fit, tmp_path):
-    for name, frame in fit_frames(spark, fit, run_id="run-1").items():
-        frame.write.format("delta").save(str(tmp_path / name))
+    warehouse = Warehouse(spark, str(tmp_path), "run-1")
+    for name, rows in fit_rows(fit, run_id="run-1").items():
+        warehouse.append_arrow(rows, name)
 
     def read(name):
         return spark.read.format("delta").load(str(tmp_path / name))
@@ -201,11 +203,3 @@ def test_a_fit_survives_its_tables(spark, fit, tmp_path):
 
     with pytest.raises(WarehouseError, match="not what was learned"):
         load_fit(read_less, fit.fit_id)
-
-
-def test_coverage_by_source_of_vector(spark):
-    sessions = spark.createDataFrame(
-        [(3, 1, 0), (4, 0, 2)], "n_vectors_item int, n_vectors_category int, n_vectors_none int"
-    )
-    assert vector_coverage(sessions) == {"item": 0.7, "category": 0.1, "none": 0.2}
-    assert vector_coverage(sessions.limit(0)) == {"item": 0.0, "category": 0.0, "none": 0.0}

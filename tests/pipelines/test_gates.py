@@ -129,6 +129,7 @@ def test_each_bronze_figure_counts_its_own_fault(spark: SparkSession) -> None:
         "null_item_id": 1,
         "null_ts": 1,
         "outside_window": 2,
+        "newest_us": int(at(100).timestamp() * 1e6),
     }
     checks = bronze_checks(Gates(min_events=14))
     assert failed(judge("bronze", metrics, checks)) == {f"bronze.{check.name}" for check in checks}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from pipelines.recency import hashing_to, user_partitions
+from pipelines.recency import hashing_to, last_hours, user_partitions
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -23,7 +23,7 @@ def test_partitions_follow_the_last_event_and_have_like_sizes(spark: Any) -> Non
     """400 users, one after the other by the hour, but for the last 100, who share one hour."""
     users = [(f"u{n}", START + timedelta(hours=min(n, 300)), 5) for n in range(400)]
     frame = spark.createDataFrame(users, "user_id string, last_ts timestamp, n_events long")
-    placed = frame.join(user_partitions(frame, 8), "user_id").repartition(8, "place")
+    placed = frame.join(user_partitions(frame, last_hours(frame), 8), "user_id").repartition(8, "place")
     found = placed.withColumn("partition", F.spark_partition_id()).collect()
     spans = {}
     for row in found:
