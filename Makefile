@@ -12,8 +12,9 @@ STEPS ?= 200
 DEMO ?= demo
 MODEL ?= models:/next-item@champion
 OUT ?= runs/rebuilt
+SIZES ?= 1000000 4000000
 
-.PHONY: help doctor setup setup-train airflow airflow-demo demo pictures rebuild test test-long lint format types status zip clean
+.PHONY: help doctor setup setup-train airflow airflow-demo demo pictures rebuild test test-long lint format types status zip bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +59,14 @@ test: setup-train airflow  ## linters, types, import contracts and every test bu
 
 test-long: setup-train airflow  ## the long checks as well
 	@. $(BIN)/activate && pytest -q
+
+bench: setup-train  ## the same work by seqloom, Polars, DuckDB, Spark windows, RePlay: a table and a plot (SIZES="1000000 4000000")
+	@for peer in peers replay; do \
+	    [ -x .venv-$$peer/bin/python ] || $(PYTHON) -m venv .venv-$$peer; \
+	    UV_SYSTEM_CERTS=1 $(BIN)/uv pip install -q --python .venv-$$peer/bin/python -r benchmarks/requirements-$$peer.txt \
+	        || .venv-$$peer/bin/python -m pip install -q -r benchmarks/requirements-$$peer.txt; \
+	done
+	@. $(BIN)/activate && python benchmarks/bench.py --events $(SIZES)
 
 lint: setup-train  ## ruff, types and import contracts only
 	@. $(BIN)/activate && ruff check . && ruff format --check . && mypy && lint-imports --no-cache

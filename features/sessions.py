@@ -132,6 +132,22 @@ def sessionize_batch(
     )
 
 
+def session_ordinals(
+    ts: NDArray[np.int64], begins: NDArray[np.bool_], rule: SessionRule
+) -> NDArray[np.int32]:
+    """Session ordinals (from 1 in each user) of whole users' sorted events; shape (events,).
+
+    ``begins`` marks each user's first event. The flat form of ``sessionize``, for a rule that needs no key.
+    """
+    if rule.kind == "source_key":
+        raise ValueError("the session rule source_key needs the events' session_key")
+    first = np.flatnonzero(begins)
+    lengths = np.diff(first, append=len(ts))
+    ordinal = np.arange(1, len(ts) + 1) - np.repeat(first, lengths)
+    counted = np.cumsum(_cuts(ts, begins, ordinal, None, rule=rule, state=None))
+    return (counted - np.repeat(counted[first] - 1, lengths)).astype(np.int32)
+
+
 def user_sessions(
     ts: NDArray[np.int64], rule: SessionRule, session_key: pa.Array | None = None
 ) -> NDArray[np.int32]:
