@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipelines.small import SETTINGS
 from pipelines.synthetic.generate import generate
 from pipelines.synthetic.settings import Settings
 
+ROOT = Path(__file__).resolve().parents[1]
 START = "start Spark"
 USUAL = {
     "spark.sql.codegen.wholeStage": "true",
