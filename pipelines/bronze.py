@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from features.durations import parse_duration
 from pipelines.config import Config
-from pipelines.gates import bronze_checks, bronze_metrics, vocabulary_checks, vocabulary_metrics
+from pipelines.gates import Metrics, bronze_checks, bronze_metrics, vocabulary_checks, vocabulary_metrics
 from pipelines.ingest import IngestResult, Intake, ingest, newest_event
 from pipelines.ingest.reasons import ERASED
 from pipelines.ingest.write import EVENTS, REJECTED
@@ -43,7 +43,8 @@ def make_bronze(run: Run, request: "BuildRequest", outcome: Outcome) -> IngestRe
     outcome.extra |= {"conflicts": result.conflicts, "skipped": result.skipped}
     with run.progress.stage("bronze gates"):
         window = run.config.source.window
-        metrics = bronze_metrics(
+        measure = partial(
+            bronze_metrics,
             run.warehouse.read("bronze/events"),
             run.warehouse.read("bronze/events_rejected"),
             rows_in=result.events_in,
@@ -55,6 +56,7 @@ def make_bronze(run: Run, request: "BuildRequest", outcome: Outcome) -> IngestRe
             window_end=window.end,
             batch=run.is_streamed() if request.from_bronze else F.col("batch_id") == run.run_id,
         )
+        metrics = outcome.measured("bronze", measure)
         checks = bronze_checks(run.config.gates)
         if request.from_bronze:  # between two builds a stream may bring nothing
             checks = [check for check in checks if check.name != "enough_events"]
@@ -126,9 +128,13 @@ def make_vocabulary(run: Run, events: DataFrame, outcome: Outcome) -> None:
     with run.progress.stage("vocabulary") as stage:
         extend_vocabularies(run.warehouse, events.where(run.is_new()))
         read = run.warehouse.read
-        measured = side_by_side(
-            [partial(vocabulary_metrics, read(f"silver/{name}"), name, "id") for name in VOCABULARIES]
-        )
-        metrics = {name: value for own in measured for name, value in own.items()}
+
+        def measure() -> Metrics:
+            tables = [
+                partial(vocabulary_metrics, read(f"silver/{name}"), name, "id") for name in VOCABULARIES
+            ]
+            return {name: value for own in side_by_side(tables) for name, value in own.items()}
+
+        metrics = outcome.measured("vocabulary", measure)
         stage.say(", ".join(f"{metrics[f'{name}_ids']:,} {name.replace('_', ' ')}" for name in VOCABULARIES))
     outcome.judge(run, "vocabulary", metrics, vocabulary_checks(VOCABULARIES))

@@ -55,7 +55,8 @@ def make_silver(run: Run, outcome: Outcome, work: Work, fitted: FittedRun) -> No
                 train_end=fitted.train_end,
                 kept=work.kept,
             )
-            metrics, figures = side_by_side([measure, partial(session_figures, run, outcome)])
+            gates = partial(outcome.measured, "silver", measure)
+            metrics, figures = side_by_side([gates, partial(session_figures, run, outcome)])
         finally:
             both.unpersist()
         stage.say(f"{figures['sessions']:,} sessions of {figures['users']:,} users")
@@ -118,7 +119,8 @@ def make_gold(run: Run, outcome: Outcome, work: Work, fitted: FittedRun, spec: S
         if work.kept is not None:
             rows = rows.persist(StorageLevel.DISK_ONLY)
         work.put(warehouse, rows, SEQUENCES, "t.chunk < k.chunks", by=("length_bucket",))
-        metrics = gold_metrics(
+        measure = partial(
+            gold_metrics,
             warehouse.read(SEQUENCES) if work.kept is None else rows,
             spec,
             as_of=as_of,
@@ -129,6 +131,7 @@ def make_gold(run: Run, outcome: Outcome, work: Work, fitted: FittedRun, spec: S
             totals=work.totals,
             kept=work.kept,
         )
+        metrics = outcome.measured("gold", measure)
         rows.unpersist()
         stage.say(f"{metrics['rows']:,} rows")
     outcome.counts["rows_written"] = int(metrics["rows"])

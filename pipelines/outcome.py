@@ -1,13 +1,14 @@
 """What a run has found out so far; a failed run records it as far as it came."""
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from features.spec import SequenceSpec
-from pipelines.gates import Check, data_docs_folder, require, run_gates
+from pipelines.gates import Check, Metrics, data_docs_folder, require, run_gates
 from pipelines.run_context import Run
 
 
@@ -31,11 +32,21 @@ class Outcome:
         report = run_gates(layer, metrics, checks, run_id=run.run_id, docs_folder=docs)
         for note in report.notes:
             run.progress.say(note)
-        seconds = self.extra.setdefault("gate_seconds", {})
-        seconds[layer] = round(report.seconds, 3)
+        self._spent(layer, report.seconds)
         self.gates |= report.passed
         self.gate_failures += report.failures
         require(report)
+
+    def measured(self, layer: str, measure: Callable[[], Metrics]) -> Metrics:
+        """What ``measure`` finds of a layer; its time counts as the gates'."""
+        begin = time.perf_counter()
+        found = measure()
+        self._spent(layer, time.perf_counter() - begin)
+        return found
+
+    def _spent(self, layer: str, seconds: float) -> None:
+        spent = self.extra.setdefault("gate_seconds", {})
+        spent[layer] = round(spent.get(layer, 0.0) + seconds, 3)
 
     def metrics_json(self) -> str:
         """What the gates measured, for the next run's drift."""

@@ -2,6 +2,7 @@
 
 from pipelines.gates.drift import drift_metrics
 from pipelines.gates.metrics import (
+    Metrics,
     bronze_metrics,
     event_totals,
     gold_metrics,
@@ -21,6 +22,7 @@ from pipelines.gates.suites import (
 __all__ = [
     "Check",
     "GateReport",
+    "Metrics",
     "bronze_checks",
     "bronze_metrics",
     "data_docs_folder",

@@ -1,0 +1,176 @@
+"""How many samples a second does each loader hand to training, by the length of a history?
+
+    python benchmarks/loader_lengths.py --lengths 64 256 1024 4096 --repeat 3
+
+Rows of the tensor contract's ten arrays, each of one length, zstd Parquet. An epoch is every row once, in
+shuffled batches of 256 as torch tensors: by our reader (Petastorm, one thread and two, and its check that no
+row is lost), by plain pyarrow, by torch's DataLoader over tensors that lie in memory already, and by Mosaic's
+StreamingDataset from its own format (``make bench`` makes its environment). The sum of all items must agree.
+Prints medians of samples/s and of events/s, and each loader as a share of plain pyarrow.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from features.spec import SequenceSpec
+from training.gold import EVENTS, TARGETS, Block, to_block
+from training.pools import PoolKind
+from training.reading import read_epoch
+from training.table import SequenceFile
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = ROOT / ".venv-peers" / "bin" / "python"
+BATCH, GROUP_BYTES, FILES = 256, 16 << 20, 4
+Arrays = dict[str, torch.Tensor]
+
+
+def write_rows(folder: Path, length: int, rows: int, spec: SequenceSpec) -> list[SequenceFile]:
+    """Rows of random events in a few files, as the pipeline's writer types them."""
+    rng = np.random.default_rng(length)
+    targets = spec.shape(TARGETS[0], length)[0]
+    widths = dict.fromkeys(EVENTS.values(), length) | dict.fromkeys(TARGETS, targets)
+    group = max(BATCH, GROUP_BYTES // (length * 4 * len(EVENTS)))
+    files = []
+    for number in range(FILES):
+        n = rows // FILES
+        columns: dict[str, Any] = {
+            "user_id": pa.array([f"user{number}-{row}" for row in range(n)]),
+            "chunk": pa.array(np.zeros(n, np.int32)),
+            "length": pa.array(np.full(n, length, np.int32)),
+        }
+        for name, width in widths.items():
+            kind, top = (np.int64, 2**31) if name == "events__ts" else (np.int32, 50_000)
+            values = rng.integers(0, min(top, width) if name in TARGETS else top, n * width).astype(kind)
+            offsets = pa.array(np.arange(n + 1, dtype=np.int32) * width)
+            columns[name] = pa.ListArray.from_arrays(offsets, pa.array(values))
+        path = folder / f"rows-{number}.parquet"
+        pq.write_table(pa.table(columns), path, compression="zstd", row_group_size=group)
+        files.append(SequenceFile(str(path), length, n))
+    return files
+
+
+def arrays(block: Block) -> dict[str, np.ndarray]:
+    """The ten arrays of a block by their columns' names."""
+    events = {column: block.events[name] for name, column in EVENTS.items()}
+    return events | dict(zip(TARGETS, (block.target_pos, block.read_pos), strict=True))
+
+
+def batches(blocks: Iterable[Block]) -> Iterator[Arrays]:
+    """Shuffled batches of each block."""
+    rng = np.random.default_rng(0)
+    for block in blocks:
+        order = rng.permutation(len(block))
+        mixed = {name: torch.from_numpy(values[order]) for name, values in arrays(block).items()}
+        for start in range(0, len(block), BATCH):
+            yield {name: values[start : start + BATCH] for name, values in mixed.items()}
+
+
+def plain(files: list[SequenceFile], spec: SequenceSpec) -> Iterator[Block]:
+    """Row groups by pyarrow alone."""
+    for file in files:
+        parquet = pq.ParquetFile(file.uri)
+        for number in range(parquet.num_row_groups):
+            yield to_block(parquet.read_row_group(number), file.bucket, spec)
+
+
+class InMemory(Dataset[Arrays]):
+    """All rows as tensors; a batch is one indexing of each."""
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        parts = [arrays(block) for block in blocks]
+        self.columns = {
+            name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]
+        }
+
+    def __len__(self) -> int:
+        return len(self.columns["events__item"])
+
+    def __getitems__(self, rows: list[int]) -> Arrays:
+        chosen = torch.tensor(rows)
+        return {name: values[chosen] for name, values in self.columns.items()}
+
+
+def timed(make: Callable[[], Iterable[Arrays]], repeat: int) -> tuple[list[float], int]:
+    """Seconds of each epoch, and the sum of all items."""
+    seconds, total = [], 0
+    for _ in range(repeat):
+        begin = time.perf_counter()
+        total = sum(int(batch["events__item"].sum()) for batch in make())
+        seconds.append(time.perf_counter() - begin)
+    return seconds, total
+
+
+def mosaic(files: list[SequenceFile], length: int, folder: Path, repeat: int) -> tuple[list[float], int]:
+    """The same epoch by Mosaic, in its own environment."""
+    whole = folder / "all.parquet"
+    pq.write_table(pa.concat_tables(pq.read_table(file.uri) for file in files), whole, compression="zstd")
+    command = [str(PEERS), str(ROOT / "benchmarks" / "engines" / "mosaic.py"), str(whole), str(length)]
+    done = subprocess.run(
+        [*command, str(folder / "mds"), str(repeat)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found["seconds"], found["total"]
+
+
+def compare(length: int, events: int, repeat: int) -> None:
+    """Print a block of the table."""
+    spec = SequenceSpec(pool=4096, buckets=(64, 256, 1024, 4096))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        files = write_rows(folder, length, events // length, spec)
+        rows = sum(file.rows for file in files)
+
+        def ours(pool: PoolKind, workers: int) -> Iterator[Arrays]:
+            return batches(read_epoch(files, spec, 1, pool, workers))
+
+        memory = InMemory(plain(files, spec))
+        found = {
+            "pyarrow": timed(lambda: batches(plain(files, spec)), repeat),
+            "seqloom, 1 thread": timed(lambda: ours("dummy", 1), repeat),
+            "seqloom, 2 threads": timed(lambda: ours("thread", 2), repeat),
+            "torch, in memory": timed(
+                lambda: DataLoader(memory, BATCH, shuffle=True, collate_fn=lambda batch: batch), repeat
+            ),
+            "mosaic": mosaic(files, length, folder, repeat),
+        }
+    totals = {total for _, total in found.values()}
+    if len(totals) != 1:
+        raise RuntimeError(f"the loaders handed out different rows: {found}")
+    first = median(found["pyarrow"][0])
+    for name, (seconds, _) in found.items():
+        took = median(seconds)
+        figures = f"{rows / took:,.0f} | {rows * length / took / 1e6:,.1f} | {first / took:.2f}"
+        print(f"| {length:,} | {name} | {figures} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--lengths", type=int, nargs="+", default=[64, 256, 1024, 4096])
+    parser.add_argument("--events", type=int, default=8_000_000, help="places in all rows of a length")
+    parser.add_argument("--repeat", type=int, default=3)
+    asked = parser.parse_args()
+    print("| length | loader | samples/s | M events/s | × pyarrow |\n| --- | --- | --- | --- | --- |")
+    for length in asked.lengths:
+        compare(length, asked.events, asked.repeat)
+
+
+if __name__ == "__main__":
+    main()
