@@ -141,6 +141,8 @@ def session_ordinals(
     """
     if rule.kind == "source_key":
         raise ValueError("the session rule source_key needs the events' session_key")
+    if not len(ts):
+        return np.zeros(0, dtype=np.int32)
     first = np.flatnonzero(begins)
     lengths = np.diff(first, append=len(ts))
     ordinal = np.arange(1, len(ts) + 1) - np.repeat(first, lengths)

@@ -58,18 +58,19 @@ def pack(chunk: pa.Table, partition: NDArray[np.int64], partitions: int) -> Iter
 def _packed(
     batches: Iterable[pa.RecordBatch], partition_of: PartitionOf, keys: NDArray[np.int32]
 ) -> Iterator[pa.RecordBatch]:
-    for chunk in _chunks(batches):
+    for chunk in chunks_of(batches):
         numbers, blobs = zip(*pack(chunk, partition_of(chunk), len(keys)), strict=True)
         yield pa.record_batch([pa.array(keys[list(numbers)]), pa.array(blobs, pa.binary())], ["key", "blob"])
 
 
-def _chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+def chunks_of(batches: Iterable[pa.RecordBatch], most: int = CHUNK_ROWS) -> Iterator[pa.Table]:
+    """The rows again, ``most`` or little more at once."""
     held: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:
         held.append(batch)
         rows += batch.num_rows
-        if rows >= CHUNK_ROWS:
+        if rows >= most:
             yield pa.Table.from_batches(held).combine_chunks()
             held, rows = [], 0
     if rows:

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from features.block import EventBlock
 from features.durations import parse_duration
-from features.sessions import SessionRule, opens_session, session_ids, sessionize, user_sessions
+from features.sessions import (
+    SessionRule,
+    opens_session,
+    session_ids,
+    sessionize,
+    user_sessions,
+)
+from features.sessions import (
+    session_ordinals as flat_ordinals,
+)
 from tests.oracles.sessions import session_ordinals
 from tests.strategies import GAP_RULE, GAP_US, MAX_US, RULES, Row, cut, cut_points, encoded, event_rows
 
@@ -315,6 +324,19 @@ def test_serving_cuts_as_the_build_does(rows: list[Row], rule: SessionRule) -> N
         ts = np.array([row[2] for row in history])
         got += user_sessions(ts, rule, pa.array([row[7] for row in history], pa.string())).tolist()
     assert got == expected
+
+
+@given(event_rows(), st.sampled_from([rule for rule in RULES if rule.kind != "source_key"]))
+def test_all_users_at_once_are_cut_as_one_by_one(rows: list[Row], rule: SessionRule) -> None:
+    users = [row[0] for row in rows]
+    begins = np.array([at == 0 or users[at - 1] != user for at, user in enumerate(users)], dtype=bool)
+    got = flat_ordinals(np.array([row[2] for row in rows], dtype=np.int64), begins, rule)
+    assert got.tolist() == [session for _, session in session_ordinals(rows, rule)]
+
+
+def test_all_users_at_once_have_no_keys() -> None:
+    with pytest.raises(ValueError, match="session_key"):
+        flat_ordinals(np.array([0]), np.array([True]), SessionRule("source_key"))
 
 
 @given(event_rows(), st.integers(0, 96))
