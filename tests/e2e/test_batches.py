@@ -138,18 +138,20 @@ def items(base: Case) -> list[tuple[str, str]]:
 def test_batches_equal_one_build_and_the_definitions(
     base: Case, items: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    check_group(base, examples(items), 0, tmp_path)
+    assert check_group(base, examples(items), 0, tmp_path) == {None, True, False}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("number", range(1, LONG // GROUP + 1))
 def test_many_batches(base: Case, items: list[tuple[str, str]], tmp_path: Path, number: int) -> None:
-    check_group(base, examples(items), number, tmp_path)
+    assert check_group(base, examples(items), number, tmp_path) >= {None, True}
 
 
-def check_group(base: Case, strategy: st.SearchStrategy[Example], number: int, folder: Path) -> None:
-    """Batches one after the other, then everything at once, then the definitions."""
+def check_group(
+    base: Case, strategy: st.SearchStrategy[Example], number: int, folder: Path
+) -> set[bool | None]:
+    """Batches one after the other, then everything at once, then the definitions; what hops were found."""
     group = drawn(strategy, number)
     assert len(group) == GROUP
     case = Case(folder, OVERRIDES)
@@ -174,7 +176,7 @@ def check_group(base: Case, strategy: st.SearchStrategy[Example], number: int, f
         assert parts[name] == whole[name], name
     gone = seen - set(table(case.path(), "silver/sessions")["session_id"])
     assert gone <= set(table(case.path(), "silver/superseded_sessions")["session_id"])
-    check_definitions(case.path(), group)
+    return check_definitions(case.path(), group)
 
 
 def batch_rows(group: list[Example], count: int, batch: int) -> pd.DataFrame:
@@ -196,8 +198,8 @@ def line(prefix: str, event: Raw) -> tuple[str, ...]:
     return (*own, event.item, event.category, event.mode, at.isoformat(timespec="microseconds"))
 
 
-def check_definitions(warehouse: Path, group: list[Example]) -> None:
-    """Sessions and sequences of the examples' users, from their events alone."""
+def check_definitions(warehouse: Path, group: list[Example]) -> set[bool | None]:
+    """Sessions and sequences of the examples' users, from their events alone; every ``is_hop`` among them."""
     fit = Learned.read(warehouse)
     start = (FIRST - EPOCH) // timedelta(microseconds=1)
     users: dict[str, list[Raw]] = defaultdict(list)
@@ -216,7 +218,6 @@ def check_definitions(warehouse: Path, group: list[Example]) -> None:
     sessions = records(warehouse, "silver/sessions", ("user_id", "ordinal"))
     found = [stored_session(row) for row in sessions if row["user_id"] in users]
     assert found == [session for own, _ in expected.values() for session in own]
-    assert {session.tested.is_hop for session in found} == {None, True, False}
     modes = dict(table(warehouse, "silver/event_types")[["index", "mode"]].itertuples(index=False))
     rows = [
         row
@@ -226,6 +227,7 @@ def check_definitions(warehouse: Path, group: list[Example]) -> None:
         if row["user_id"] in users
     ]
     check({user: history for user, (_, history) in expected.items()}, rows, SPEC)
+    return {session.tested.is_hop for session in found}
 
 
 def stored_session(row: dict[str, Any]) -> Session:
