@@ -4,8 +4,9 @@
     python benchmarks/increment.py --events 200000 --out increment --days 2
 
 Builds generated events of thirty days but for the last one, then days of which each touches a share of the
-users: drawn from those who were active in the week before and from all, in turn. A drawn user gets the events
-that some user has on the last day, so that sessions are like all others. Every run is a process of the job.
+users: drawn from those who were active in the week before, from all, and from the active ones with the events
+of a tenth of them two days late, in turn. A drawn user gets the events that some user has on the last day, so
+that sessions are like all others. Every run is a process of the job.
 Prints seconds beyond Spark's start, as a share of the full build's, and for each table the bytes of the files
 that the day wrote, beside those of the rows that it put in (their number × the table's bytes per row).
 """
@@ -37,6 +38,7 @@ TABLES = (
 START = "start Spark"
 DAYS = 30
 DAY = timedelta(days=1)
+DAY_US = DAY // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,11 @@ class Site:
             f"{summary['events_kept']:,} events kept, {summary['rows_written']:,} gold rows written",
         )
 
-    def day(self, number: int, users: pa.Array, random: np.random.Generator) -> Path:
-        """A folder with one file: each of ``users`` does what another one did on the last day."""
+    def day(self, number: int, users: pa.Array, late: float, random: np.random.Generator) -> Path:
+        """A folder with one file: each of ``users`` does what another one did on the last day.
+
+        The events of a share ``late`` of them are two days older.
+        """
         events = pq.read_table(self.out / "day.parquet")
         models = events.column("user_id").combine_chunks().dictionary_encode()
         order = np.argsort(models.indices, kind="stable")
@@ -94,10 +99,11 @@ class Site:
         rows = np.concatenate([order[starts[at] : starts[at + 1]] for at in chosen])
         owner = np.repeat(np.arange(len(users)), starts[chosen + 1] - starts[chosen])
         ids = pc.binary_join_element_wise(f"day{number}", pa.array(np.arange(len(rows)).astype(str)), "-")
-        shift = pa.scalar(number * DAY)
+        shift = np.where(owner < late * len(users), (number - 2) * DAY_US, number * DAY_US)
         taken = events.take(pa.array(rows))
         columns = {"event_id": ids, "user_id": users.take(pa.array(owner))}
-        columns["ts"] = pc.add(taken.column("ts").cast(self.last_day.type), shift)
+        moved = pa.array(shift).cast(pa.duration("us"))
+        columns["ts"] = pc.add(taken.column("ts").cast(self.last_day.type), moved)
         for name, values in columns.items():
             taken = taken.set_column(taken.schema.get_field_index(name), name, values)
         folder = self.out / f"day-{number}"
@@ -147,7 +153,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--out", type=Path, required=True, help="folder for events and warehouse")
     parser.add_argument("--share", type=float, default=0.01, help="of the users that a day touches")
-    parser.add_argument("--days", type=int, default=6, help="days to run, of both kinds in turn")
+    parser.add_argument("--days", type=int, default=9, help="days to run, of the three kinds in turn")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     site = Site(
@@ -159,13 +165,19 @@ def main() -> None:
     print(f"full build: {full:.1f} s beyond Spark's start; {did}")
     random = np.random.default_rng(1)
     recent, everyone = site.users()
-    seconds: dict[str, list[float]] = {"active in the last week": [], "any": []}
+    kinds = {
+        "active in the last week": (recent, 0.0),
+        "any": (everyone, 0.0),
+        "active, a tenth of them late": (recent, 0.1),
+    }
+    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     count = round(asked.share * len(everyone))
     for number in range(asked.days):
-        kind, pool = [*zip(seconds, (recent, everyone), strict=True)][number % 2]
+        kind = list(kinds)[number % len(kinds)]
+        pool, late = kinds[kind]
         users = pool.take(pa.array(random.choice(len(pool), count, replace=False)))
         before = {name: deltalake.DeltaTable(f"{site.warehouse}/{name}").version() for name in TABLES}
-        took, did = site.run(site.day(number, users, random))
+        took, did = site.run(site.day(number, users, late, random))
         seconds[kind].append(took)
         print(f"\nday {number}, {count:,} of {len(everyone):,} users, {kind}: {took:.1f} s; {did}")
         for name, files, rows in written(before, site.warehouse):
