@@ -50,7 +50,7 @@ def row_sums(warehouse: Path, without: Set[str] = frozenset()) -> dict[str, int]
     for name in TABLES:
         frame = table(warehouse, name)
         own = frame[~frame["user_id"].isin(without)].drop(columns=list(RUN_METADATA & set(frame.columns)))
-        plain = own.map(lambda value: value.tobytes() if hasattr(value, "tobytes") else value).astype(str)
+        plain = own.map(_text).astype(str)
         found[name] = int(pd.util.hash_pandas_object(plain, index=False).sum())
     return found
 
@@ -83,6 +83,13 @@ def _rows(frame: pd.DataFrame, names: dict[str, dict[int, str]]) -> list[str]:
                 record[column] = [ids.get(code, code) for code in record[column].tolist()]
         rows.append(json.dumps(record, default=_plain, sort_keys=True))
     return sorted(rows)
+
+
+def _text(value: Any) -> Any:
+    """An array as a text; bytes of an array of objects would be those of pointers."""
+    if not isinstance(value, np.ndarray):
+        return value
+    return repr(value.tolist()) if value.dtype == object else value.tobytes().hex()
 
 
 def _plain(value: Any) -> Any:

@@ -26,11 +26,18 @@ LEARNED_DAYS = 3
 
 
 def days_of_taobao(log: Path, folder: Path) -> Iterator[Path]:
-    """Files of the published columns, a day each; what lies outside the published days is put at the ends."""
+    """Files of the published columns, a day each; what lies outside the published days is put at the ends.
+
+    The last line of the file is cut off: it is refused, on the last day.
+    """
     with log.open(newline="") as lines:
         rows = list(csv.reader(lines))
     first = int(datetime(2017, 11, 25, tzinfo=UTC).timestamp())
-    day = [min(max((int(row[-1]) - first) // 86_400, 0), 8) for row in rows]
+    last = 8
+    day = [
+        min(max((int(row[4]) - first) // 86_400, 0), last) if len(row) == 5 and row[4] else last
+        for row in rows
+    ]
     for number in sorted(set(day)):
         path = folder / f"day-{number}.csv"
         with path.open("w", newline="") as out:
