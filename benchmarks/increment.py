@@ -128,11 +128,9 @@ def written(before: dict[str, int], warehouse: Path) -> Iterator[tuple[str, int,
         old = deltalake.DeltaTable(f"{warehouse}/{name}", version=before[name])
         sizes = table.get_add_actions(flatten=True)
         known = set(old.get_add_actions(flatten=True).column("path").to_pylist())
-        files = zip(
-            *(sizes.column(c).to_pylist() for c in ("path", "size_bytes", "num_records")), strict=True
-        )
-        all_files = list(files)
-        per_row = sum(size for _, size, _ in all_files) / sum(rows for *_, rows in all_files)
+        columns = (sizes.column(c).to_pylist() for c in ("path", "size_bytes", "num_records"))
+        files = list(zip(*columns, strict=True))
+        per_row = sum(size for _, size, _ in files) / sum(rows for *_, rows in files)
         commits = table.history(table.version() - before[name])
         appended = sum(
             int(commit["operationMetrics"].get("numOutputRows", 0))
