@@ -3,21 +3,17 @@
 With a third argument, ``sessions``, one row a session instead (user_id, start in seconds, n_events).
 """
 
-import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import functions as F
 
-from benchmarks.engines.session import spark_session
+from benchmarks.engines.session import read_events, spark_session
 from features.sessions import SessionRule, session_ordinals
 from pipelines.packed import exchange, unpacked
 
 LAST, EVENTS_PER_PARTITION, ROWS_OUT = 1_024, 2_500_000, 4_096
-WRITER = json.loads(os.environ.get("WRITER", "{}"))
 RULE = SessionRule("gap", gap_us=1_800_000_000, max_us=2**62)
 OUT = (
     "user_id long, n_events long, session array<int>, item array<int>, category array<int>, "
@@ -81,14 +77,7 @@ def sessions(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 source, out, *only = sys.argv[1:]
 spark = spark_session("seqloom", source)
-kind = F.expr("CASE event_type WHEN 'pv' THEN 1 WHEN 'cart' THEN 2 WHEN 'fav' THEN 3 ELSE 4 END")
-events = spark.read.parquet(source).select(
-    "user_id",
-    F.unix_micros("ts").alias("ts"),
-    F.col("item_id").cast("int").alias("item"),
-    F.col("category_id").alias("category"),
-    kind.cast("byte").alias("type"),
-)
+events = read_events(spark, source)
 count = spark.read.parquet(source).count()  # of the footers alone
 partitions = max(2, -(-count // EVENTS_PER_PARTITION))
 
@@ -103,4 +92,4 @@ if only:
     rows = moved.mapInArrow(sessions, "user_id long, start long, n_events long")
 else:
     rows = moved.mapInArrow(users, OUT)
-rows.write.format("delta").options(**WRITER).save(out)
+rows.write.format("delta").save(out)

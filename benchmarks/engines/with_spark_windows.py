@@ -5,18 +5,11 @@ import sys
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from benchmarks.engines.session import spark_session
+from benchmarks.engines.session import read_events, spark_session
 
 source, out = sys.argv[1:]
 spark = spark_session("windows", source)
-kind = F.expr("CASE event_type WHEN 'pv' THEN 1 WHEN 'cart' THEN 2 WHEN 'fav' THEN 3 ELSE 4 END")
-events = spark.read.parquet(source).select(
-    "user_id",
-    F.unix_micros("ts").alias("ts"),
-    kind.cast("byte").alias("type"),
-    F.col("item_id").cast("int").alias("item"),
-    F.col("category_id").alias("category"),
-)
+events = read_events(spark, source)
 user = Window.partitionBy("user_id").orderBy("ts", "type", "item")
 back = Window.partitionBy("user_id").orderBy(F.desc("ts"), F.desc("type"), F.desc("item"))
 gap = F.col("ts") - F.lag("ts").over(user)

@@ -105,17 +105,7 @@ def _evidence(facts: Facts) -> Html:
         scale={"domain": [0, 1]},
         tickCount=5,
     )
-    spec = chart(
-        rows,
-        layer(
-            "rule",
-            encoding={"x": {**x, "field": "low"}, "x2": {"field": "high"}},
-            strokeWidth=2,
-        ),
-        layer("point", encoding={"x": x}, filled=True, size=70, opacity=1),
-        height=19 * len(rows),
-        encoding=encoding,
-    )
+    spec = _intervals(rows, x, encoding, 19)
     sample = facts.evidence or {}
     note = (
         f"Means with 95 % intervals over users, from a sample of {count(sample.get('users', 0))} users with "
@@ -128,6 +118,19 @@ def _evidence(facts: Facts) -> Html:
         (2, 3),
     )
     return figure("hopping-evidence", title, _told(facts), spec, numbers=numbers, note=note, wide=True)
+
+
+def _intervals(
+    rows: list[dict[str, Any]], x: dict[str, Any], encoding: dict[str, Any], row_height: int
+) -> dict[str, Any]:
+    """A point for each row's mean and a line from ``low`` to ``high``."""
+    return chart(
+        rows,
+        layer("rule", encoding={"x": {**x, "field": "low"}, "x2": {"field": "high"}}, strokeWidth=2),
+        layer("point", encoding={"x": x}, filled=True, size=70, opacity=1),
+        height=row_height * len(rows),
+        encoding=encoding,
+    )
 
 
 def _told(facts: Facts) -> str:
@@ -168,17 +171,7 @@ def _matched(facts: Facts) -> Html:
             tip("said", "Mean cosine (95 % interval)"),
         ],
     }
-    spec = chart(
-        rows,
-        layer(
-            "rule",
-            encoding={"x": {**x, "field": "low"}, "x2": {"field": "high"}},
-            strokeWidth=2,
-        ),
-        layer("point", encoding={"x": x}, filled=True, size=70, opacity=1),
-        height=26 * len(rows),
-        encoding=encoding,
-    )
+    spec = _intervals(rows, x, encoding, 26)
     numbers = Numbers(
         ["Windows", "Measured", "Mean cosine (95 % interval)"],
         [[row["place"], row["kind"], row["said"]] for row in rows],

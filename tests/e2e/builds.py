@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipelines.build import BuildRequest, build
+from pipelines.synthetic.generate import generate
 from pipelines.synthetic.settings import Settings
 from tests.generated import SOURCE
 
@@ -30,6 +31,15 @@ max_rejected_share = 0.5
 SETTINGS = Settings(
     events=6_000, seed=3, start=START, days=9, themes=6, items_per_theme=40, bots=0, files=2, off_theme=0.02
 )
+
+
+def true_events(folder: Path) -> pd.DataFrame:
+    """The generator's valid events, each once, in their order, as ``COLUMNS`` of text."""
+    generate(SETTINGS, folder)
+    rows = pd.concat(pd.read_csv(file, dtype=str) for file in sorted((folder / "events").iterdir()))
+    true = pd.read_parquet(folder / "truth" / "events.parquet", columns=["event_id"])
+    kept = rows[rows["event_id"].isin(true["event_id"])].drop_duplicates("event_id")
+    return kept[COLUMNS].sort_values(["ts", "event_id"], ignore_index=True)
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,16 @@ import pytest
 from pipelines.errors import ConfigError
 from pipelines.pointer import published
 from pipelines.streaming import StreamRequest, stream
-from pipelines.synthetic.generate import generate
 from pipelines.warehouse import Warehouse
 from tests.content import contents, table
-from tests.e2e.builds import COLUMNS, NOW, SETTINGS, Case
+from tests.e2e.builds import NOW, Case, true_events
 
 pytestmark = [pytest.mark.usefixtures("spark"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    out = tmp_path_factory.mktemp("generated")
-    generate(SETTINGS, out)
-    rows = pd.concat(pd.read_csv(file, dtype=str) for file in sorted((out / "events").iterdir()))
-    true = pd.read_parquet(out / "truth" / "events.parquet", columns=["event_id"])
-    kept = rows[rows["event_id"].isin(true["event_id"])].drop_duplicates("event_id")
-    return kept[COLUMNS].sort_values(["ts", "event_id"], ignore_index=True)
+    return true_events(tmp_path_factory.mktemp("generated"))
 
 
 def take_in(case: Case, source: Path, warehouse: str = "warehouse") -> Any:
