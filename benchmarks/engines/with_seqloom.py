@@ -1,19 +1,20 @@
-"""seqloom's way: Spark reads, moves packed columns and commits; the order and the sessions are NumPy's.
+"""seqloom's way: Spark moves packed columns, writes and commits; order and sessions are NumPy's in its tasks.
 
 With a third argument, ``sessions``, one row a session instead (user_id, start in seconds, n_events).
 """
 
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.engines.session import read_events, spark_session
+from benchmarks.engines.packed import NAMES, unpacked, whole_users
+from benchmarks.engines.session import spark_session
 from features.sessions import SessionRule, session_ordinals
-from pipelines.packed import exchange, unpacked
 
-LAST, EVENTS_PER_PARTITION, ROWS_OUT = 1_024, 2_500_000, 4_096
+LAST, ROWS_OUT = 1_024, 4_096
 RULE = SessionRule("gap", gap_us=1_800_000_000, max_us=2**62)
 OUT = (
     "user_id long, n_events long, session array<int>, item array<int>, category array<int>, "
@@ -38,11 +39,9 @@ def in_order(events: dict[str, np.ndarray], ties: bool = True) -> np.ndarray:
 
 def users(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Rows of one partition, whose users are its own."""
-    table = unpacked(batches)
-    if table is None:
+    events = unpacked(batches)
+    if events is None:
         return
-    events = {name: table.column(name).to_numpy() for name in ("user_id", *LISTS)}
-    del table
     order = in_order(events)
     user, ts = events["user_id"][order], events["ts"][order]
     begins = np.append(True, user[1:] != user[:-1])
@@ -62,12 +61,11 @@ def users(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def sessions(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """One row a session of one partition."""
-    table = unpacked(batches)
-    if table is None:
+    events = unpacked(batches)
+    if events is None:
         return
-    user, ts = (table.column(name).to_numpy() for name in ("user_id", "ts"))
-    order = in_order({"user_id": user, "ts": ts}, ties=False)
-    user, ts = user[order], ts[order]
+    order = in_order(events, ties=False)
+    user, ts = events["user_id"][order], events["ts"][order]
     begins = np.append(True, user[1:] != user[:-1])
     number = session_ordinals(ts, begins, RULE)
     first = np.flatnonzero(begins | np.append(True, number[1:] != number[:-1]))
@@ -77,19 +75,9 @@ def sessions(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 source, out, *only = sys.argv[1:]
 spark = spark_session("seqloom", source)
-events = read_events(spark, source)
-count = spark.read.parquet(source).count()  # of the footers alone
-partitions = max(2, -(-count // EVENTS_PER_PARTITION))
-
-
-def partition_of(chunk: pa.Table, of: int = partitions) -> np.ndarray:
-    spread = chunk.column("user_id").to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return ((spread >> np.uint64(33)) % np.uint64(of)).astype(np.int64)
-
-
-moved = exchange(events.select("user_id", "ts") if only else events, partitions, partition_of)
 if only:
+    moved = whole_users(spark, Path(source), ["user_id", "ts"])
     rows = moved.mapInArrow(sessions, "user_id long, start long, n_events long")
 else:
-    rows = moved.mapInArrow(users, OUT)
+    rows = whole_users(spark, Path(source), list(NAMES)).mapInArrow(users, OUT)
 rows.write.format("delta").save(out)
