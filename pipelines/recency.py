@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.encode import order_by_user
+from pipelines.placing import hashing_to
 
 HOUR_US = 3_600_000_000
 BROADCAST_USERS = 1_000_000
@@ -67,7 +68,7 @@ def user_partitions(users: DataFrame, hours: list[Hour], partitions: int) -> Dat
         spans.append((one.hour, first, last - first + 1))
     spark = users.sparkSession
     spread = F.broadcast(spark.createDataFrame(spans, "hour long, first int, span int"))
-    keys = F.array(*(F.lit(key) for key in hashing_to(spark, partitions)))
+    keys = F.array(*(F.lit(key) for key in hashing_to(partitions)))
     partition = F.col("first") + F.pmod(F.xxhash64("user_id"), F.col("span")).cast("int")
     placed = users.withColumn("hour", _last_hour()).join(spread, "hour")
     return placed.select("user_id", F.element_at(keys, partition + 1).alias("place"))
@@ -75,15 +76,3 @@ def user_partitions(users: DataFrame, hours: list[Hour], partitions: int) -> Dat
 
 def _last_hour() -> Column:
     return F.floor(F.unix_micros("last_ts") / HOUR_US)
-
-
-def hashing_to(spark: SparkSession, partitions: int) -> list[int]:
-    """For each partition a number that ``repartition(partitions, …)`` puts there."""
-    keys: dict[int, int] = {}
-    limit = 16
-    while len(keys) < partitions:
-        limit *= 4
-        numbers = spark.range(limit).select(F.col("id").cast("int").alias("key"))
-        found = numbers.select("key", F.pmod(F.hash("key"), F.lit(partitions)).alias("partition")).collect()
-        keys = {row["partition"]: row["key"] for row in reversed(found)}
-    return [keys[partition] for partition in range(partitions)]

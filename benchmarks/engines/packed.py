@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.recency import hashing_to
+from pipelines.placing import hashing_to
 
 EVENTS_PER_PARTITION = 2_500_000
 TYPES = {"pv": 1, "cart": 2, "fav": 3, "buy": 4}
@@ -27,7 +27,7 @@ def whole_users(spark: SparkSession, source: Path, columns: list[str]) -> DataFr
     files = [str(file) for file in sorted(source.glob("*.parquet"))]
     events = sum(pq.read_metadata(file).num_rows for file in files)
     partitions = max(2, -(-events // EVENTS_PER_PARTITION))
-    keys = np.array(hashing_to(spark, partitions), dtype=np.int32)
+    keys = np.array(hashing_to(partitions), dtype=np.int32)
     places = spark.range(len(files), numPartitions=len(files))
     pack = partial(_packed, files=files, columns=columns, keys=keys)
     moved = places.mapInArrow(pack, "key int, blob binary")

@@ -4,19 +4,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from pyspark.sql import functions as F
 
-from pipelines.recency import hashing_to, last_hours, user_partitions
+from pipelines.recency import last_hours, user_partitions
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("partitions", [1, 2, 7, 64])
-def test_a_number_for_each_partition(spark: Any, partitions: int) -> None:
-    keys = [(key,) for key in hashing_to(spark, partitions)]
-    placed = spark.createDataFrame(keys, "key int").repartition(partitions, "key").rdd.glom().collect()
-    assert [[row.key for row in rows] for rows in placed] == [[key] for (key,) in keys]
 
 
 def test_partitions_follow_the_last_event_and_have_like_sizes(spark: Any) -> None:
