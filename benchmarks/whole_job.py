@@ -88,6 +88,8 @@ def show(events: int, heavy: float, builds: list[Built], cores: list[Cost]) -> N
     span = f"{min(seconds):.0f}–{max(seconds):.0f}"
     print(f"\n{events:,} events, {heavy:.0%} of them one user's: {middle:.0f} s ({span})")
     times = f"{middle / beside:.1f} × the core path ({beside:.1f} s)"
+    cpu = median(one.cost.cpu_seconds for one in builds)
+    times += f", {cpu:.0f} s of CPU = {cpu / events * 1e6:.0f} µs an event"
     print(f"  {times}, gates {gates:.1f} s = {gates / middle:.1%}")
     peak = median(one.cost.peak_bytes for one in builds) / GIB
     written = median(one.cost.written_bytes for one in builds) / 1e6

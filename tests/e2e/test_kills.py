@@ -3,19 +3,25 @@
 Long: `pytest tests/e2e/test_kills.py -m slow -s` shows each kill; SEQLOOM_KILLS sets their number.
 """
 
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
+import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from pipelines.erasure.derived import derived_ids
+from pipelines.erasure.needles import Needles
+from pipelines.erasure.scan import scan
 from pipelines.pointer import published
-from tests.content import digest
-from tests.e2e.sites import Site, require_equal
+from tests.content import digest, table
+from tests.e2e.sites import ROOT, Running, Site, require_equal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
@@ -27,9 +33,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return Site.make(tmp_path_factory.mktemp("kills"))
 
 
-def kill(site: Site, source: str, warehouse: Path, after: float) -> str:
+def kill(run: Running, after: float) -> str:
     """The last stage that a run had begun when all of it was killed; '' where it had ended."""
-    run = site.start(source, warehouse)
     try:
         run.process.wait(after)
         ended = True
@@ -59,12 +64,51 @@ def test_a_killed_run_leaves_nothing_behind(site: Site, tmp_path: Path, source: 
         if base.exists():
             shutil.copytree(base, warehouse)
         after = random_.uniform(0, seconds)
-        stage = kill(site, source, warehouse, after)
+        stage = kill(site.start(source, warehouse), after)
         pointer = published(str(warehouse)) if warehouse.exists() else None
         visible = digest(warehouse) if pointer else None
         assert visible in (earlier, expected), "a reader sees what was published, or all of the new"
         site.run(source, warehouse)
         require_equal(warehouse, expected)
-        where = stage or "no stage: it had ended"
-        print(f"{source} {number + 1}: killed after {after:.1f} s of {seconds:.1f}, in {where}")
+        tell(f"{source} {number + 1}", after, seconds, stage)
         shutil.rmtree(warehouse)
+
+
+def test_a_killed_erasure_ends_when_it_is_run_again(site: Site, tmp_path: Path) -> None:
+    """Proven then, with the tables of an undisturbed one; between, readers see all users or none of them."""
+    base, undisturbed = tmp_path / "base", tmp_path / "undisturbed"
+    site.run("before", base)
+    shutil.copytree(base, undisturbed)
+    users = table(base, "silver/users")["user_id"].sort_values().tolist()
+    victims = users[::20]
+    begin = time.monotonic()
+    erasure(site, undisturbed, victims).require_done()
+    seconds = time.monotonic() - begin
+    expected, earlier = digest(undisturbed), digest(base)
+    needles = Needles([*victims, *derived_ids(base, victims)])
+    assert expected != earlier and list(scan(base, needles)) and not list(scan(undisturbed, needles))
+    random_ = random.Random("erasure")
+    for number in range(KILLS // 4):
+        warehouse = tmp_path / "warehouse"
+        shutil.copytree(base, warehouse)
+        after = random_.uniform(0, seconds)
+        stage = kill(erasure(site, warehouse, victims), after)
+        assert digest(warehouse) in (earlier, expected)
+        again = erasure(site, warehouse, victims)
+        again.require_done()
+        assert json.loads(again.answered.read_text().splitlines()[-1])["proven"]
+        require_equal(warehouse, expected)
+        assert list(scan(warehouse, needles)) == []
+        tell(f"erasure {number + 1}", after, seconds, stage)
+        shutil.rmtree(warehouse)
+
+
+def erasure(site: Site, warehouse: Path, users: list[str]) -> Running:
+    """A started process that forgets the users."""
+    words = [word for user in users for word in ("--user", user)]
+    command = [sys.executable, str(ROOT / "jobs" / "erase_users.py"), "--warehouse", str(warehouse), *words]
+    return Running.of(command, site.folder, warehouse.parent, {})
+
+
+def tell(what: str, after: float, seconds: float, stage: str) -> None:
+    print(f"{what}: killed after {after:.1f} s of {seconds:.1f}, in {stage or 'no stage: it had ended'}")
