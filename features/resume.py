@@ -91,31 +91,30 @@ def steps(batches: Iterable[pa.RecordBatch], rule: SessionRule, block_events: in
         yield Step(absolute, rows.take(block.size), own)
 
 
-def user_states(
-    stream: Iterable[Step], fitted: FittedThemes, rule: UserRule, spec: SequenceSpec
-) -> Iterator[pa.RecordBatch]:
-    """Rows of ``STATES`` of all users of a stream."""
-    carried: Known | None = None
-    for step in stream:
-        before = together(carried, step.stored)
-        block = step.block
-        tail_starts = _tail_starts(block)
-        in_head = np.arange(block.size) < np.repeat(tail_starts, np.diff(block.offsets))
-        with_head = tail_starts > block.offsets[:-1]
-        ended = np.arange(len(with_head)) < len(with_head) - block.unfinished
-        tails = _tails(step, tail_starts, int(ended.sum()))
+def states_behind(
+    step: Step, carried: Known | None, fitted: FittedThemes, rule: UserRule, spec: SequenceSpec
+) -> tuple[list[pa.RecordBatch], Known | None]:
+    """Rows of ``STATES`` of the users that end in a step, and what is known of the one who goes on.
 
-        after = _after(_chosen(block, in_head), before, fitted, rule, spec) if in_head.any() else None
-        unmoved = _unmoved(before, block, with_head)
-        for known in (after, unmoved):
-            done = _of(known, block.user_ids, ended)
-            if done is not None:
-                yield state_rows(_tails_of(tails, done.user_ids), done)
-        told = {user for known in (after, unmoved) if known is not None for user in known.user_ids}
-        fresh = [user for user in tails.user_ids if user not in told]
-        if fresh:
-            yield state_rows(_tails_of(tails, fresh), None)
-        carried = _of(after, block.user_ids, ~ended) or _of(unmoved, block.user_ids, ~ended)
+    ``carried`` is what the step before returned.
+    """
+    before = together(carried, step.stored)
+    block = step.block
+    tail_starts = _tail_starts(block)
+    in_head = np.arange(block.size) < np.repeat(tail_starts, np.diff(block.offsets))
+    with_head = tail_starts > block.offsets[:-1]
+    ended = np.arange(len(with_head)) < len(with_head) - block.unfinished
+    tails = _tails(step, tail_starts, int(ended.sum()))
+
+    after = _after(_chosen(block, in_head), before, fitted, rule, spec) if in_head.any() else None
+    unmoved = _unmoved(before, block, with_head)
+    done = [_of(known, block.user_ids, ended) for known in (after, unmoved)]
+    rows = [state_rows(_tails_of(tails, known.user_ids), known) for known in done if known is not None]
+    told = {user for known in (after, unmoved) if known is not None for user in known.user_ids}
+    fresh = [user for user in tails.user_ids if user not in told]
+    if fresh:
+        rows.append(state_rows(_tails_of(tails, fresh), None))
+    return rows, _of(after, block.user_ids, ~ended) or _of(unmoved, block.user_ids, ~ended)
 
 
 def _after(

@@ -34,31 +34,40 @@ SOURCES: Final = ("item", "category", "none")
 """Where an event's vector comes from."""
 
 
-def make_silver(run: Run, outcome: Outcome, work: Work, fitted: FittedRun) -> None:
+def make_tables(run: Run, outcome: Outcome, work: Work, fitted: FittedRun, spec: SequenceSpec) -> None:
+    """The silver and gold tables of one pass over users."""
+    passing = UserPass(session_rule(run.config), user_rule(run.config), fitted.broadcast(run.spark))
+    with run.progress.stage("pass over users"):
+        made = passing.tables(work.ordered, spec).persist(StorageLevel.DISK_ONLY)
+        made.count()
+    try:
+        _make_silver(run, outcome, work, made, fitted)
+        _make_gold(run, outcome, work, made, spec)
+    finally:
+        made.unpersist()
+
+
+def _make_silver(run: Run, outcome: Outcome, work: Work, made: DataFrame, fitted: FittedRun) -> None:
     """Sessions with hops and returns, and users."""
     warehouse, as_of = run.warehouse, outcome.as_of
     assert as_of is not None
     with run.progress.stage("sessions, hops and returns") as stage:
-        both = user_pass(run, fitted).sessions_and_users(work.ordered).persist(StorageLevel.DISK_ONLY)
-        try:
-            sessions = both.where("session IS NOT NULL").select("session.*")
-            if work.late is not None:
-                _supersede(run, work.late, sessions)
-            work.put(warehouse, sessions, SESSIONS, "t.ordinal <= k.sessions")
-            work.put(warehouse, both.where("user IS NOT NULL").select("user.*"), USERS, "false")
-            measure = partial(
-                sessions_metrics,
-                warehouse.read(SESSIONS) if work.kept is None else sessions,
-                totals=work.totals,
-                as_of=as_of,
-                theme_ids=fitted.themes.theme_ids.tolist(),
-                train_end=fitted.train_end,
-                kept=work.kept,
-            )
-            gates = partial(outcome.measured, "silver", measure)
-            metrics, figures = side_by_side([gates, partial(session_figures, run, outcome)])
-        finally:
-            both.unpersist()
+        sessions = _of(made, "session")
+        if work.late is not None:
+            _supersede(run, work.late, sessions)
+        work.put(warehouse, sessions, SESSIONS, "t.ordinal <= k.sessions")
+        work.put(warehouse, _of(made, "user"), USERS, "false")
+        measure = partial(
+            sessions_metrics,
+            warehouse.read(SESSIONS) if work.kept is None else sessions,
+            totals=work.totals,
+            as_of=as_of,
+            theme_ids=fitted.themes.theme_ids.tolist(),
+            train_end=fitted.train_end,
+            kept=work.kept,
+        )
+        gates = partial(outcome.measured, "silver", measure)
+        metrics, figures = side_by_side([gates, partial(session_figures, run, outcome)])
         stage.say(f"{figures['sessions']:,} sessions of {figures['users']:,} users")
         stage.say(
             "{hops:,} hops, {returns:,} returns, {undecided:,} undecided".format(
@@ -109,15 +118,12 @@ def session_figures(run: Run, outcome: Outcome) -> dict[str, float]:
     return {"users": people["users"]} | {name: found[name] or 0 for name in names}
 
 
-def make_gold(run: Run, outcome: Outcome, work: Work, fitted: FittedRun, spec: SequenceSpec) -> None:
+def _make_gold(run: Run, outcome: Outcome, work: Work, made: DataFrame, spec: SequenceSpec) -> None:
     """Sequences, and what a user's next event needs."""
     warehouse, as_of = run.warehouse, outcome.as_of
     assert as_of is not None
-    passing = user_pass(run, fitted)
     with run.progress.stage("sequences") as stage:
-        rows = passing.sequences(work.ordered, spec)
-        if work.kept is not None:
-            rows = rows.persist(StorageLevel.DISK_ONLY)
+        rows = _of(made, "sequence")
         work.put(warehouse, rows, SEQUENCES, "t.chunk < k.chunks", by=("length_bucket",))
         measure = partial(
             gold_metrics,
@@ -132,13 +138,12 @@ def make_gold(run: Run, outcome: Outcome, work: Work, fitted: FittedRun, spec: S
             kept=work.kept,
         )
         metrics = outcome.measured("gold", measure)
-        rows.unpersist()
         stage.say(f"{metrics['rows']:,} rows")
     outcome.counts["rows_written"] = int(metrics["rows"])
     with run.progress.stage("gold gates"):
         outcome.judge(run, "gold", metrics, gold_checks(run.config.gates))
     with run.progress.stage("user states"):
-        work.put(warehouse, passing.states(work.ordered, spec), STATE_TABLE, "false")
+        work.put(warehouse, _of(made, "state"), STATE_TABLE, "false")
 
 
 def sequence_spec(run: Run, outcome: Outcome) -> SequenceSpec:
@@ -154,9 +159,9 @@ def sequence_spec(run: Run, outcome: Outcome) -> SequenceSpec:
     return run.config.sequences.spec().without(*constant)
 
 
-def user_pass(run: Run, fitted: FittedRun) -> UserPass:
-    """The pass over users under this run's rules and fit."""
-    return UserPass(session_rule(run.config), user_rule(run.config), fitted.broadcast(run.spark))
+def _of(made: DataFrame, name: str) -> DataFrame:
+    """The rows of one table of the pass."""
+    return made.where(F.col(name).isNotNull()).select(f"{name}.*")
 
 
 def _supersede(run: Run, late: DataFrame, sessions: DataFrame) -> None:

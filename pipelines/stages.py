@@ -18,7 +18,7 @@ from pipelines.gates import event_totals
 from pipelines.increment import touched_users, why_not
 from pipelines.ingest import IngestResult
 from pipelines.instants import from_micros
-from pipelines.layers import USERS, make_gold, make_silver, sequence_spec, session_figures
+from pipelines.layers import USERS, make_tables, sequence_spec, session_figures
 from pipelines.outcome import Outcome
 from pipelines.recency import last_hours, place_by_recency, visible_users
 from pipelines.rules import session_rule
@@ -67,8 +67,7 @@ def _everything(
         fitted = fitted or learn_fit(run, ordered, events.where(F.col("ts") < F.lit(as_of)), as_of)
         _note_fit(outcome, fitted)
         work = Work(ordered, totals)
-        make_silver(run, outcome, work, fitted)
-        make_gold(run, outcome, work, fitted, spec)
+        make_tables(run, outcome, work, fitted, spec)
         with run.progress.stage("evidence for hopping"):
             people, rule = run.warehouse.read(USERS), session_rule(run.config)
             outcome.extra["evidence"] = measure_evidence(ordered, people, rule, fitted.themes.table)
@@ -86,8 +85,7 @@ def _increment(run: Run, outcome: Outcome, events: DataFrame, fitted: FittedRun,
             outcome.metrics["silver"] = session_figures(run, outcome)
             return
         run.progress.say("{users:,} users are touched; {events:,} events to pass over".format(**work.totals))
-        make_silver(run, outcome, work, fitted)
-        make_gold(run, outcome, work, fitted, spec)
+        make_tables(run, outcome, work, fitted, spec)
 
 
 def _note_fit(outcome: Outcome, fitted: FittedRun) -> None:

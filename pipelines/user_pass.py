@@ -5,7 +5,7 @@ Input everywhere: encoded events whose partitions hold whole users, sorted by us
 (``pipelines.increment``).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from features.block import ENCODED_EVENTS, EventBlock
 from features.chunks import arrow_schema, chunk_block
-from features.resume import steps, together, user_states
+from features.resume import states_behind, steps, together
 from features.sessions import SessionRule, session_ids, sessionize
 from features.spec import SequenceSpec
 from features.tags import FittedThemes, tag_block
@@ -38,39 +38,43 @@ class UserPass:
     users: UserRule
     fitted: Broadcast[FittedThemes]
 
-    def sessions_and_users(self, ordered: DataFrame) -> DataFrame:
-        """Two nullable struct columns, ``session`` and ``user``: rows of one or of the other."""
-        return _lift(ordered, self._sessions_and_users, UNION)
+    def tables(self, ordered: DataFrame, spec: SequenceSpec) -> DataFrame:
+        """Nullable struct columns ``session``, ``user``, ``sequence`` and ``state``: each row is one of them.
 
-    def sequences(self, ordered: DataFrame, spec: SequenceSpec) -> DataFrame:
-        """Rows of ``gold/user_sequences``."""
-
-        def fold(batches: Batches) -> Batches:
-            themes, chunks = None, None
-            for step in steps(batches, self.rule):
-                tags, _, themes = tag_block(step.block, self.fitted.value, together(themes, step.tags))
-                running, final = tags.theme_running, tags.theme_session
-                rows, chunks = chunk_block(step.block, running, final, spec, together(chunks, step.open))
-                yield from rows
-
-        return _lift(ordered, fold, arrow_schema(spec))
-
-    def states(self, ordered: DataFrame, spec: SequenceSpec) -> DataFrame:
-        """Rows of ``silver/user_state``."""
+        They are rows of ``silver/sessions``, ``silver/users``, ``gold/user_sequences`` and
+        ``silver/user_state``, of one pass, whose costly parts they have in common.
+        """
+        schemas = {
+            "session": sessions_schema(),
+            "user": USERS,
+            "sequence": arrow_schema(spec),
+            "state": STATES,
+        }
+        union = pa.schema([(name, pa.struct(list(schema))) for name, schema in schemas.items()])
 
         def fold(batches: Batches) -> Batches:
-            return user_states(steps(batches, self.rule), self.fitted.value, self.users, spec)
+            for name, batch in self._rows(batches, spec):
+                if batch.num_rows:
+                    yield _side(batch, name, union)
 
-        return _lift(ordered, fold, STATES)
+        return _lift(ordered, fold, union)
 
-    def _sessions_and_users(self, batches: Batches) -> Batches:
-        themes, flags = None, None
+    def _rows(self, batches: Batches, spec: SequenceSpec) -> Iterator[tuple[str, pa.RecordBatch]]:
+        themes, flags, chunks, known = None, None, None, None
+        fitted = self.fitted.value
         for step in steps(batches, self.rule):
             block = step.block
-            _, sessions, themes = tag_block(block, self.fitted.value, together(themes, step.tags))
-            yield _side(sessions.to_batch(pa.array(session_ids(block))), "session")
+            tags, sessions, themes = tag_block(block, fitted, together(themes, step.tags))
+            yield "session", sessions.to_batch(pa.array(session_ids(block)))
             users, flags = summarise_users(together(flags, step.flags), block, self.users)
-            yield _side(_user_batch(users), "user")
+            yield "user", _user_batch(users)
+            running, final = tags.theme_running, tags.theme_session
+            rows, chunks = chunk_block(block, running, final, spec, together(chunks, step.open))
+            for batch in rows:
+                yield "sequence", batch
+            states, known = states_behind(step, known, fitted, self.users, spec)
+            for batch in states:
+                yield "state", batch
 
 
 def session_events(ordered: DataFrame, rule: SessionRule) -> DataFrame:
@@ -97,8 +101,6 @@ USERS = pa.schema(
 )
 """Columns of ``silver/users``."""
 
-UNION = pa.schema([("session", pa.struct(list(sessions_schema()))), ("user", pa.struct(list(USERS)))])
-
 
 def _lift(
     frame: DataFrame, fold: Callable[[Batches], Iterable[pa.RecordBatch]], schema: pa.Schema
@@ -121,15 +123,15 @@ def _user_batch(users: UserRows) -> pa.RecordBatch:
     return pa.record_batch(columns, schema=USERS)
 
 
-def _side(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
-    """The batch as one struct column of the union, the other one null."""
+def _side(batch: pa.RecordBatch, name: str, union: pa.Schema) -> pa.RecordBatch:
+    """The batch as one struct column of the union, the others null."""
     columns = [
-        pa.StructArray.from_arrays(batch.columns, fields=list(batch.schema))
+        pa.StructArray.from_arrays(batch.columns, fields=list(field.type))
         if field.name == name
         else pa.nulls(batch.num_rows, field.type)
-        for field in UNION
+        for field in union
     ]
-    return pa.record_batch(columns, schema=UNION)
+    return pa.record_batch(columns, schema=union)
 
 
 def _with_sessions(block: EventBlock) -> pa.RecordBatch:

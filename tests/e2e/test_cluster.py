@@ -54,7 +54,7 @@ def test_a_cluster_makes_the_tables_that_one_machine_makes(
         require_equal(warehouse, expected)
 
 
-@pytest.mark.parametrize("stage", ["ingest …", "sessions, hops and returns …"])
+@pytest.mark.parametrize("stage", ["ingest …", "pass over users …"])
 def test_a_killed_worker_does_not_end_a_run(
     cluster: Cluster, code: Path, undisturbed: Undisturbed, tmp_path: Path, stage: str
 ) -> None:

@@ -225,7 +225,7 @@ def test_a_killed_python_worker(undisturbed: Undisturbed, tmp_path: Path) -> Non
     """One worker alone, the driver and the JVM live on."""
     warehouse = undisturbed.fresh(tmp_path / "warehouse")
     run = undisturbed.site.start("after", warehouse)
-    run.await_text("sessions, hops and returns …")
+    run.await_text("pass over users …")
     _await(run, lambda: bool(python_workers(run.process.pid)))
     for pid in python_workers(run.process.pid)[:1]:
         os.kill(pid, signal.SIGKILL)
@@ -271,7 +271,7 @@ def test_two_runs_started_together(undisturbed: Undisturbed, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("source", "stage"),
-    [("before", "start Spark …"), ("after", "sessions, hops and returns …")],
+    [("before", "start Spark …"), ("after", "pass over users …")],
     ids=["before its first stage", "at work"],
 )
 def test_a_run_that_was_stopped_comes_back_too_late(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.block import ENCODED_EVENTS
 from features.chunks import chunk_block
-from features.resume import ORDERED_EVENTS, STATE, steps, together, user_states
+from features.resume import ORDERED_EVENTS, STATE, states_behind, steps, together
 from features.sessions import SessionRule, session_ids
 from features.spec import SequenceSpec
 from features.tags import FittedThemes, tag_block
@@ -59,9 +59,10 @@ class Pass:
     def run(self, batches: list[pa.RecordBatch]) -> Tables:
         """All tables of a stream."""
         stream = list(steps(batches, self.rule, self.block_events))
-        states = [
-            row for batch in user_states(stream, self.fitted, FLAGS, self.spec) for row in batch.to_pylist()
-        ]
+        states, known = [], None
+        for step in stream:
+            rows, known = states_behind(step, known, self.fitted, FLAGS, self.spec)
+            states += [row for batch in rows for row in batch.to_pylist()]
         assert len({row["user_id"] for row in states}) == len(states)
         tables = Tables(states={row["user_id"]: row for row in states})
         themes, flags, chunks = None, None, None
