@@ -31,6 +31,8 @@ def start_spark(
         "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.databricks.delta.snapshotPartitions": "2",
+        # A merge into gold would bring all rows of a bucket into one task and one file, and each day again.
+        "spark.databricks.delta.merge.repartitionBeforeWrite.enabled": "false",
         # What is kept on disk is LZ4 anyway; finding codes for its columns first costs 1 µs an event.
         "spark.sql.inMemoryColumnarStorage.compressed": "false",
         "spark.sql.shuffle.partitions": "8",
