@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from features.durations import parse_duration
 from pipelines.config import Config
 from pipelines.gates import Metrics, bronze_checks, bronze_metrics, vocabulary_checks, vocabulary_metrics
-from pipelines.ingest import IngestResult, Intake, ingest, newest_event
+from pipelines.ingest import BROADCAST_IDS, IngestResult, Intake, ingest, newest_event
 from pipelines.ingest.reasons import ERASED
 from pipelines.ingest.write import EVENTS, REJECTED
 from pipelines.outcome import Outcome
@@ -55,6 +55,7 @@ def make_bronze(run: Run, request: "BuildRequest", outcome: Outcome) -> IngestRe
             window_start=window.start,
             window_end=window.end,
             batch=run.is_streamed() if request.from_bronze else F.col("batch_id") == run.run_id,
+            proven=run.pointer is not None and not request.full_refresh and result.kept <= BROADCAST_IDS,
         )
         metrics = outcome.measured("bronze", measure)
         checks = bronze_checks(run.config.gates)

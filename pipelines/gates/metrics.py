@@ -43,12 +43,15 @@ def bronze_metrics(
     window_start: datetime | None = None,
     window_end: datetime | None = None,
     batch: Column | None = None,
+    proven: bool = False,
 ) -> Metrics:
     """Figures of ``bronze/events`` and ``bronze/events_rejected`` against what ingest counted.
 
     ``rows_erased`` of the refused rows are of erased users: no fault of the source, so that
     ``rejected_share`` leaves them out. ``batch`` is a condition on both tables that picks the rows of this
-    run's batch (default: all). ``newest_us`` is the newest time (µs), 0 where there are no events.
+    run's batch (default: all). ``proven``: the ids of all other events were unique when they were
+    published, so that the batch's, which every core gets, are held against each other and against those: a day's
+    run need not count all ids again. ``newest_us`` is the newest time (µs), 0 where there are no events.
     """
     in_batch = sf.lit(True) if batch is None else batch
     outside = sf.lit(False)
@@ -56,17 +59,24 @@ def bronze_metrics(
         outside |= sf.col("ts") < sf.lit(window_start)
     if window_end is not None:
         outside |= sf.col("ts") >= sf.lit(window_end)
+    counted = sf.lit(True)
+    if proven:
+        counted = in_batch
+        ids = events.where(in_batch).select("event_id", sf.lit(True).alias("taken")).distinct()
+        events = events.join(sf.broadcast(ids), "event_id", "left")
+        clashes = sf.count_if(~in_batch & sf.col("taken").isNotNull())
     figures = events.agg(
+        (clashes if proven else sf.lit(0)).alias("clashes"),
         sf.count_if(in_batch).alias("stored"),
         *(sf.count_if(_missing(name)).alias(f"null_{name}") for name in ("event_id", "user_id", "item_id")),
         sf.count_if(sf.col("ts").isNull()).alias("null_ts"),
         sf.count_if(outside).alias("outside_window"),
         sf.max(sf.unix_micros("ts")).alias("newest_us"),
-        *_distinct("event_id"),
+        *_distinct("event_id", counted),
     )
     refusals = rejected.agg(sf.count_if(in_batch).alias("rows"))
     found, refused = side_by_side([partial(_one, figures), partial(_one, refusals)])
-    repeated = _repeated(events, "event_id", found)
+    repeated = _repeated(events.where(counted), "event_id", found) + found.pop("clashes")
     found["newest_us"] = found["newest_us"] or 0
     return {
         "rows_in": rows_in,
@@ -248,11 +258,11 @@ def _one(frame: DataFrame) -> dict[str, Any]:
     return row.asDict()
 
 
-def _distinct(column: str) -> tuple[Column, Column]:
-    """What ``_repeated`` asks of the query that measures the rest."""
-    present = sf.col(column).isNotNull()
+def _distinct(column: str, rows: Column | None = None) -> tuple[Column, Column]:
+    """What ``_repeated`` asks of the query that measures the rest, of ``rows`` (default: all)."""
+    present = sf.col(column).isNotNull() & (sf.lit(True) if rows is None else rows)
     return (
-        sf.count(column).alias(f"n_{column}"),
+        sf.count_if(present).alias(f"n_{column}"),
         sf.countDistinct(sf.when(present, sf.xxhash64(column))).alias(f"distinct_{column}"),
     )
 

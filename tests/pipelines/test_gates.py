@@ -90,6 +90,30 @@ def test_bronze_passes_when_every_row_is_accounted_for(spark: SparkSession) -> N
     require(report)
 
 
+@pytest.mark.parametrize(
+    ("new", "repeated"),
+    [(["e3", "e4"], 0), (["e3", "e3"], 1), (["e1", "e3"], 1), (["e1", "e1"], 2), ([None, "e3"], 0), ([], 0)],
+)
+def test_a_day_s_ids_are_held_against_each_other_and_against_all_earlier_ones(
+    spark: SparkSession, new: list[str | None], repeated: int
+) -> None:
+    rows = [
+        (name, "u", "i", at(1), batch) for batch, ids in (("b1", ["e1", "e2"]), ("b2", new)) for name in ids
+    ]
+    metrics = bronze_metrics(
+        table(spark, rows, EVENTS),
+        table(spark, [], "batch_id string"),
+        rows_in=len(new),
+        kept=len(new),
+        duplicates=0,
+        rows_rejected=0,
+        batch=sf.col("batch_id") == "b2",
+        proven=True,
+    )
+    assert metrics["repeated_event_ids"] == repeated and metrics["kept_not_stored"] == 0
+    assert metrics["null_event_id"] == new.count(None)
+
+
 def test_each_bronze_figure_counts_its_own_fault(spark: SparkSession) -> None:
     events = table(
         spark,
