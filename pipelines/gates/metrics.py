@@ -49,9 +49,9 @@ def bronze_metrics(
 
     ``rows_erased`` of the refused rows are of erased users: no fault of the source, so that
     ``rejected_share`` leaves them out. ``batch`` is a condition on both tables that picks the rows of this
-    run's batch (default: all). ``proven``: the ids of all other events were unique when they were
-    published, so that the batch's, which every core gets, are held against each other and against those: a day's
-    run need not count all ids again. ``newest_us`` is the newest time (µs), 0 where there are no events.
+    run's batch (default: all). ``proven``: the ids of all other events were unique when they were published,
+    so that a day's run need not count them again: the batch's, which every core gets, are held against each
+    other and against those. ``newest_us`` is the newest time (µs), 0 where there are no events.
     """
     in_batch = sf.lit(True) if batch is None else batch
     outside = sf.lit(False)
