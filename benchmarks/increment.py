@@ -4,9 +4,9 @@
     python benchmarks/increment.py --events 200000 --out increment --days 2
 
 Builds generated events of thirty days but for the last one, then days of which each touches a share of the
-users: drawn from those who were active in the week before, from all, and from the active ones with the events
-of a tenth of them two days late, in turn. A drawn user gets the events that some user has on the last day, so
-that sessions are like all others. Every run is a process of the job.
+users: drawn from those who were active in the week before, from all, and from the active ones with a tenth
+who were there on the day before and whose events come two days late, in turn. A drawn user gets the events
+that some user has on the last day, so that sessions are like all others. Every run is a process of the job.
 Prints seconds beyond Spark's start, as a share of the full build's, and for each table the bytes of the files
 that the day wrote, beside those of the rows that it put in (their number × the table's bytes per row).
 """
@@ -170,10 +170,14 @@ def main() -> None:
     }
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     count = round(asked.share * len(everyone))
+    before_them = recent[:0]
     for number in range(asked.days):
         kind = list(kinds)[number % len(kinds)]
         pool, late = kinds[kind]
         users = pool.take(pa.array(random.choice(len(pool), count, replace=False)))
+        if late:
+            users = pa.concat_arrays([before_them[: round(late * count)], users]).unique()[:count]
+        before_them = users
         before = {name: deltalake.DeltaTable(f"{site.warehouse}/{name}").version() for name in TABLES}
         took, did = site.run(site.day(number, users, late, random))
         seconds[kind].append(took)
