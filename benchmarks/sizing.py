@@ -1,0 +1,143 @@
+"""How many cores, how much memory and money for so many events a day? A formula over what was measured.
+
+    python benchmarks/sizing.py
+    python benchmarks/sizing.py --events-per-day 3e7 2e9 --history-days 90 --hours 2 --core-hour 0.05
+
+Prints two tables in Markdown: a day's run, and a build of the whole history. The constants were measured on
+two cores by benchmarks/increment.py and benchmarks/whole_job.py, each with `--events 20000000`; measure yours,
+and change them. What a driver must hold comes from benchmarks/limits.py.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+
+BUILD_US = 54.0
+"""Processor time of a build, µs an event, gates included."""
+
+KNOWN_US = 3.3
+"""Of a day's run, for each event of the history: new ids are looked for among all, once to take them in and
+once to judge that."""
+
+REWRITE_US = 7.0
+"""Of a day's run, for each event of the history in files that hold a touched user: these are written anew."""
+
+START_S = 45.0
+"""What a run takes that has nothing to do: Spark's start, planning, small tables."""
+
+BUSY = 0.7
+"""Share of their time that cores are at work: the last tasks of a stage end unevenly."""
+
+PARTITION_EVENTS = 500_000
+"""``spark.events_per_partition`` as it comes."""
+
+MAX_PARTITIONS = 5_000
+"""A shuffle has partitions × partitions blocks, and a write a file in each (and bucket); see limits.py."""
+
+BYTES = {"bronze": 17.0, "silver": 17.0, "gold": 8.0}
+"""On disk, an event."""
+
+SCRATCH_BYTES = 150.0
+"""On the workers' disks while a build runs, an event: the sort's shuffle, and rows kept for later passes."""
+
+CORE_GIB = 3.0
+"""Memory of a core with one such partition: its share of the JVM, and its Python worker."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of ``cpu_s`` processor seconds whose largest shuffle moves ``events``."""
+
+    cpu_s: float
+    events: float
+    hours: float
+
+    @property
+    def cores(self) -> int:
+        """That end it within ``hours``; at least 2."""
+        return max(2, ceil(self.cpu_s / BUSY / max(self.hours * 3_600 - START_S, 1)))
+
+    @property
+    def core_hours(self) -> float:
+        """That are paid for."""
+        return (self.cpu_s / BUSY + START_S * self.cores) / 3_600
+
+    @property
+    def partitions(self) -> int:
+        """Of that shuffle."""
+        return max(1, min(MAX_PARTITIONS, ceil(self.events / PARTITION_EVENTS)))
+
+    @property
+    def partition_events(self) -> float:
+        """What ``spark.events_per_partition`` should say."""
+        return max(PARTITION_EVENTS, self.events / self.partitions)
+
+    @property
+    def core_gib(self) -> float:
+        """Memory of a core: what exceeds the usual partition comes on top, 200 bytes an event."""
+        return CORE_GIB + (self.partition_events - PARTITION_EVENTS) * 200 / 2**30
+
+
+def day(events: float, history: float, touched: float, hours: float) -> Run:
+    """A day's run; ``touched`` is the share of the history's files that hold a user who came."""
+    cpu_us = events * BUILD_US + history * (KNOWN_US + touched * REWRITE_US)
+    return Run(cpu_us / 1e6, history * touched, hours)
+
+
+def build(history: float, hours: float) -> Run:
+    """Everything anew."""
+    return Run(history * BUILD_US / 1e6, history, hours)
+
+
+def number(value: float) -> str:
+    """Three digits and a word: 1,200,000 is 1.2 M."""
+    for size, word in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {word}"
+    return f"{value:.3g}"
+
+
+def table(daily: list[float], asked: argparse.Namespace, of: Callable[[float], Run]) -> str:
+    """A row for each size."""
+    heads = ["events a day", "cores", "GiB a core", "partitions", "events each", "core hours", "cost"]
+    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    for events in daily:
+        run = of(events)
+        cells = [number(events), f"{run.cores:,}", f"{run.core_gib:.1f}", f"{run.partitions:,}"]
+        cells += [number(run.partition_events), f"{run.core_hours:,.1f}"]
+        cells.append(f"{run.core_hours * asked.core_hour:,.2f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--events-per-day", type=float, nargs="+", default=[1e6, 1e7, 1e8, 1e9, 1e10])
+    parser.add_argument("--history-days", type=float, default=30)
+    parser.add_argument("--hours", type=float, default=2, help="within which a day's run is to end")
+    parser.add_argument("--build-hours", type=float, default=8, help="within which a build is to end")
+    parser.add_argument("--touched", type=float, default=1.0, help="share of files with a user who came")
+    parser.add_argument("--core-hour", type=float, default=0.05, help="price of a core's hour")
+    asked = parser.parse_args()
+    days = asked.history_days
+    print(f"A day's run, {days:g} days of history, within {asked.hours:g} hours:\n")
+    print(
+        table(
+            asked.events_per_day,
+            asked,
+            lambda events: day(events, events * days, asked.touched, asked.hours),
+        )
+    )
+    print(f"\nA build of {days:g} days, within {asked.build_hours:g} hours:\n")
+    print(table(asked.events_per_day, asked, lambda events: build(events * days, asked.build_hours)))
+    stored = ", ".join(f"{name} {number(days * events)}B" for name, events in BYTES.items())
+    print(
+        f"\nOn disk for each event a day: {stored}; scratch while building: {number(days * SCRATCH_BYTES)}B."
+    )
+
+
+if __name__ == "__main__":
+    main()
