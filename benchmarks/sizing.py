@@ -3,8 +3,8 @@
     python benchmarks/sizing.py
     python benchmarks/sizing.py --events-per-day 3e7 2e9 --history-days 90 --hours 2 --core-hour 0.05
 
-Prints two tables in Markdown: a day's run, and a build of the whole history. The constants were measured on
-two cores by benchmarks/increment.py and benchmarks/whole_job.py, each with `--events 20000000`; measure yours,
+Prints two tables in Markdown: a day's run, and a build of the whole history. The constants were measured
+on two cores by benchmarks/increment.py and benchmarks/whole_job.py, `--events 20000000`; measure yours,
 and change them. What a driver must hold comes from benchmarks/limits.py.
 """
 
