@@ -1,7 +1,7 @@
 """Raw Parquet to whole users in Spark tasks without a row on the way: read, dealt out and moved as Arrow.
 
 Spark's own scan and shuffle write, sort and read every value of every row, and turn the result into Arrow
-once more on its way to Python. Here a task reads row groups, deals them out by partition with NumPy, and what
+once more on its way to Python. Here a task reads a file, deals its rows out by partition with NumPy, and what
 Spark moves is a few thousand compressed blobs.
 """
 

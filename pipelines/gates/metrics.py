@@ -59,14 +59,14 @@ def bronze_metrics(
         outside |= sf.col("ts") < sf.lit(window_start)
     if window_end is not None:
         outside |= sf.col("ts") >= sf.lit(window_end)
-    counted = sf.lit(True)
+    counted, clashes = sf.lit(True), sf.lit(0)
     if proven:
         counted = in_batch
         ids = events.where(in_batch).select("event_id", sf.lit(True).alias("taken")).distinct()
         events = events.join(sf.broadcast(ids), "event_id", "left")
         clashes = sf.count_if(~in_batch & sf.col("taken").isNotNull())
     figures = events.agg(
-        (clashes if proven else sf.lit(0)).alias("clashes"),
+        clashes.alias("clashes"),
         sf.count_if(in_batch).alias("stored"),
         *(sf.count_if(_missing(name)).alias(f"null_{name}") for name in ("event_id", "user_id", "item_id")),
         sf.count_if(sf.col("ts").isNull()).alias("null_ts"),

@@ -33,9 +33,9 @@ SETTINGS = Settings(
 )
 
 
-def true_events(folder: Path) -> pd.DataFrame:
+def true_events(folder: Path, settings: Settings = SETTINGS) -> pd.DataFrame:
     """The generator's valid events, each once, in their order, as ``COLUMNS`` of text."""
-    generate(SETTINGS, folder)
+    generate(settings, folder)
     rows = pd.concat(pd.read_csv(file, dtype=str) for file in sorted((folder / "events").iterdir()))
     true = pd.read_parquet(folder / "truth" / "events.parquet", columns=["event_id"])
     kept = rows[rows["event_id"].isin(true["event_id"])].drop_duplicates("event_id")

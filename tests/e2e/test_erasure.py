@@ -14,9 +14,8 @@ from pipelines.erasure.needles import Needles
 from pipelines.erasure.scan import scan
 from pipelines.old_versions import delta_tables
 from pipelines.pointer import require_published
-from pipelines.synthetic.generate import generate
 from tests.content import TABLES, contents, table
-from tests.e2e.builds import COLUMNS, NOW, SETTINGS, Case
+from tests.e2e.builds import NOW, SETTINGS, Case, true_events
 
 pytestmark = [pytest.mark.usefixtures("spark"), pytest.mark.slow, pytest.mark.timeout(1800)]
 ALL_TABLES = (*TABLES, "silver/superseded_sessions")
@@ -25,12 +24,7 @@ ALL_TABLES = (*TABLES, "silver/superseded_sessions")
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Half of the users are numbers, half are words, and one comes with the last days only."""
-    out = tmp_path_factory.mktemp("generated")
-    generate(replace(SETTINGS, events=2_000), out)
-    rows = pd.concat(pd.read_csv(file, dtype=str) for file in sorted((out / "events").iterdir()))
-    true = pd.read_parquet(out / "truth" / "events.parquet", columns=["event_id"])
-    kept = rows[rows["event_id"].isin(true["event_id"])].drop_duplicates("event_id")
-    events = kept[COLUMNS].sort_values(["ts", "event_id"], ignore_index=True)
+    events = true_events(tmp_path_factory.mktemp("generated"), replace(SETTINGS, events=2_000))
     odd = events["user_id"].str[-1].astype(int) % 2 == 1
     events["user_id"] = events["user_id"].where(~odd, "u-" + events["user_id"])
     events["event_id"] = "e" + events["event_id"]
