@@ -75,7 +75,7 @@ class Stream:
         """Take in what has arrived, in this process."""
         origin = {} if "kafka" in request else {"source": str(self.arriving)}
         given = {"config": str(self.config), "warehouse": str(self.warehouse), "once": True, **origin}
-        return stream(StreamRequest(**(given | request), clock=lambda: now))
+        return stream(StreamRequest(**({"clock": lambda: now} | given | request)))
 
     def process(self, *words: str) -> "subprocess.Popen[str]":
         """The job in a process group of its own, with what it prints in ``stream.log`` and ``stream.out``."""

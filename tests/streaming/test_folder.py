@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config import load_config
-from pipelines.errors import ConfigError, SeqloomError, SourceError
+from pipelines.errors import ConfigError, LockedError, SeqloomError, SourceError
 from pipelines.ingest import ingest
 from pipelines.pointer import published
 from pipelines.streaming import StreamRequest, stream
@@ -120,6 +120,24 @@ def test_json_lines_and_parquet_arrive_too(tmp_path: Path, spark: Any) -> None:
     found = table.run()
     assert (found["events_kept"], found["rejected"]) == (1, {"missing_user_id": 1})
     assert found["delay_seconds"]["p50"] > 0
+
+
+def test_a_second_reader_of_a_stream_is_turned_away(case: Stream, warehouse: Warehouse) -> None:
+    """It starts while the first has a batch at work, and leaves that alone; the next start may read."""
+    case.arrive_csv("a.csv", [row(1)])
+    met: list[SeqloomError] = []
+
+    def clock() -> datetime:
+        if not met:
+            with pytest.raises(LockedError, match="another process reads stream") as second:
+                case.run()
+            met.append(second.value)
+        return NOW
+
+    assert case.run(clock=clock)["events_kept"] == 1
+    assert [error.exit_status for error in met] == [4]
+    assert case.run()["batches"] == 0
+    assert [user for (user,) in events(warehouse, "user_id")] == ["u1"]
 
 
 def test_an_unreadable_file_stops_the_stream_until_it_is_taken_away(
