@@ -18,7 +18,7 @@ from features.resume import ORDERED_EVENTS, STATE
 from features.spec import SequenceSpec
 from features.user_state import STATES, TAIL
 from pipelines.encode import encode, partition_count
-from pipelines.gates.metrics import Metrics
+from pipelines.gates.figures import Metrics
 from pipelines.run_context import Run
 from pipelines.work import Work
 

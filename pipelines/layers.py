@@ -11,6 +11,7 @@ from features.codes import MODES
 from features.spec import SequenceSpec
 from pipelines.fit_stage import FittedRun
 from pipelines.gates import (
+    RowCheck,
     drift_checks,
     drift_metrics,
     gold_checks,
@@ -19,6 +20,7 @@ from pipelines.gates import (
     sessions_metrics,
 )
 from pipelines.increment import STATE_TABLE
+from pipelines.instants import to_micros
 from pipelines.outcome import Outcome
 from pipelines.reading import read_table
 from pipelines.rules import session_rule, user_rule
@@ -125,18 +127,12 @@ def _make_gold(run: Run, outcome: Outcome, work: Work, made: DataFrame, spec: Se
     with run.progress.stage("sequences") as stage:
         rows = _of(made, "sequence")
         work.put(warehouse, rows, SEQUENCES, "t.chunk < k.chunks", by=("length_bucket",))
-        measure = partial(
-            gold_metrics,
-            warehouse.read(SEQUENCES) if work.kept is None else rows,
-            spec,
-            as_of=as_of,
-            largest={
-                kind: int(outcome.metrics["vocabulary"][f"{table}_ids"]) + 1
-                for kind, table in (("item", "items"), ("category", "categories"), ("type", "event_types"))
-            },
-            totals=work.totals,
-            kept=work.kept,
-        )
+        tables = (("item", "items"), ("category", "categories"), ("type", "event_types"))
+        counts = outcome.metrics["vocabulary"]
+        largest = {kind: int(counts[f"{table}_ids"]) + 1 for kind, table in tables}
+        check = RowCheck(spec, to_micros(as_of), largest)
+        facts = check.of_table(warehouse, SEQUENCES) if work.kept is None else check.of_rows(rows)
+        measure = partial(gold_metrics, facts, totals=work.totals, kept=work.kept)
         metrics = outcome.measured("gold", measure)
         stage.say(f"{metrics['rows']:,} rows")
     outcome.counts["rows_written"] = int(metrics["rows"])

@@ -1,11 +1,11 @@
 """Quality gates: measure a layer with Spark, judge the figures with Great Expectations."""
 
 from pipelines.gates.drift import drift_metrics
+from pipelines.gates.figures import Metrics
+from pipelines.gates.gold import RowCheck, gold_metrics
 from pipelines.gates.metrics import (
-    Metrics,
     bronze_metrics,
     event_totals,
-    gold_metrics,
     sessions_metrics,
     vocabulary_metrics,
 )
@@ -23,6 +23,7 @@ __all__ = [
     "Check",
     "GateReport",
     "Metrics",
+    "RowCheck",
     "bronze_checks",
     "bronze_metrics",
     "data_docs_folder",

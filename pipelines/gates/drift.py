@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from features.codes import MODES
-from pipelines.gates.metrics import Metrics
+from pipelines.gates.figures import Metrics
 
 
 def drift_metrics(now: Mapping[str, float], then: Mapping[str, float] | None) -> Metrics:

@@ -20,6 +20,7 @@ from pipelines.errors import GateError
 from pipelines.gates import (
     Check,
     GateReport,
+    RowCheck,
     bronze_checks,
     bronze_metrics,
     data_docs_folder,
@@ -35,7 +36,9 @@ from pipelines.gates import (
     vocabulary_checks,
     vocabulary_metrics,
 )
+from pipelines.instants import to_micros
 from pipelines.recency import visible_users
+from pipelines.warehouse import Warehouse
 from tests.features.tagged import blocks, history, small_spec
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
@@ -276,7 +279,7 @@ GOLD_USERS = {
     "c": history([(0, True, 2, 1, 1)]),
 }
 GOLD_AS_OF = datetime(1970, 1, 2, tzinfo=UTC)
-LARGEST = {"item": 50, "category": 50, "type": 4}
+CHECK = RowCheck(SPEC, to_micros(GOLD_AS_OF), {"item": 50, "category": 50, "type": 4})
 
 
 def gold_rows() -> list[dict[str, Any]]:
@@ -295,7 +298,7 @@ def gold(spark: SparkSession, rows: list[dict[str, Any]]) -> DataFrame:
 def gold_figures(
     spark: SparkSession, rows: list[dict[str, Any]], totals: dict[str, float]
 ) -> dict[str, float]:
-    return gold_metrics(gold(spark, rows), SPEC, as_of=GOLD_AS_OF, largest=LARGEST, totals=totals)
+    return gold_metrics(CHECK.of_rows(gold(spark, rows)), totals=totals)
 
 
 def gold_events(spark: SparkSession) -> DataFrame:
@@ -350,11 +353,16 @@ def unknown_item(rows: list[dict[str, Any]]) -> None:
     ],
 )
 def test_broken_sequences_fail(
-    spark: SparkSession, change: Callable[[list[dict[str, Any]]], None], fails: set[str]
+    spark: SparkSession, change: Callable[[list[dict[str, Any]]], None], fails: set[str], tmp_path: Path
 ) -> None:
+    """The same of rows at hand and of the table's files."""
     rows = gold_rows()
     change(rows)
     metrics = gold_figures(spark, rows, TOTALS_GOLD)
+    warehouse = Warehouse(spark, str(tmp_path))
+    warehouse.overwrite(gold(spark, rows), "gold/changed", partition_by=("length_bucket",))
+    warehouse.overwrite(gold(spark, rows), "gold/changed", partition_by=("length_bucket",))  # old files stay
+    assert gold_metrics(CHECK.of_table(warehouse, "gold/changed"), totals=TOTALS_GOLD) == metrics
     assert failed(judge("gold", metrics, gold_checks(Gates()))) == {f"gold.{name}" for name in fails}
 
 
