@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from features.spec import EVENT_FIELDS, SequenceSpec
 from features.strands import RowTags, strands
+from pipelines.delta_files import data_files
 from pipelines.pointer import require_published
 
 TAGS = {
@@ -38,8 +39,8 @@ QUESTIONS = 2_000
 def row_groups(root: str, rows: int) -> Iterator[tuple[int, pa.Table]]:
     """Length bucket and rows: of every file its share of ``rows``, evenly spread."""
     pointer = require_published(root)
-    table = deltalake.DeltaTable(f"{root}/{GOLD}", version=pointer.versions[GOLD])
-    files = [uri.removeprefix("file://") for uri in table.file_uris()]
+    folder = f"{root}/{GOLD}"
+    files = data_files(deltalake.DeltaTable(folder, version=pointer.versions[GOLD]), folder)
     total = sum(pq.ParquetFile(file).metadata.num_rows for file in files)
     for file in files:
         whole = pq.ParquetFile(file).read()

@@ -151,10 +151,16 @@ def read_lock(
 
 
 def local_folder(root: str) -> Path | None:
-    """The warehouse's folder; None where it lies on an object store or HDFS."""
+    """The warehouse's folder, absolute; None where it lies on an object store or HDFS."""
     if "://" in root and not root.startswith("file://"):
         return None
-    return Path(root.removeprefix("file://").removeprefix("file:"))
+    return Path(root.removeprefix("file://").removeprefix("file:")).absolute()
+
+
+def located(root: str) -> str:
+    """A warehouse's root whose name means the same in every process, wherever that works."""
+    folder = local_folder(root)
+    return root if folder is None else str(folder)
 
 
 def _acquire(folder: Path, run_id: str, clock: Clock, stale_seconds: float, watched_seconds: float) -> Lock:

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
+
+from pipelines.delta_files import data_files
+from pipelines.errors import WarehouseError
 
 LOG: Final = "_delta_log"
 _VERSIONED: Final = re.compile(r"\.?(\d{20})\.")
@@ -39,27 +41,42 @@ def delta_tables(folder: Path) -> Iterator[str]:
 
 
 def files_of(table: Path, version: int | None = None) -> set[Path] | None:
-    """The files that a version needs (default: the newest), there or not; None where its log is gone."""
+    """The files that a version needs (default: the newest), there or not; None where its log is gone.
+
+    WarehouseError where the log is there and cannot be read: what it needs is not known then.
+    """
+    if version is not None and not _has_entry(table, version):
+        return None
     try:
         delta = DeltaTable(str(table), version=version)
-    except DeltaError:
-        return None
-    return {Path(unquote(uri.removeprefix("file://"))) for uri in delta.file_uris()}
+    except DeltaError as error:
+        which = "the newest version" if version is None else f"version {version}"
+        raise WarehouseError(
+            f"{table}: {which} cannot be read ({str(error).splitlines()[0]}), so nothing is removed; "
+            f"mend {table / LOG} first"
+        ) from None
+    return {Path(file) for file in data_files(delta, str(table))}
 
 
 def unneeded(table: Path, kept: Iterable[Path], before: float | None = None) -> Files:
     """Files of a table that are not among ``kept``, changed before a time in unix seconds (default: any).
 
-    A checksum file beside one goes with it.
+    A checksum file beside one goes with it. WarehouseError where files are kept and none of them is met.
     """
     needed = set(kept)
-    found = []
+    found, met = [], not needed
     for path in sorted(table.rglob("*")):
         data = path.with_name(path.name.removeprefix(".").removesuffix(".crc"))
-        if not path.is_file() or LOG in path.relative_to(table).parts or {path, data} & needed:
+        if not path.is_file() or LOG in path.relative_to(table).parts:
             continue
-        if before is None or path.stat().st_mtime < before:
+        if {path, data} & needed:
+            met = True
+        elif before is None or path.stat().st_mtime < before:
             found.append(path)
+    if not met:
+        raise WarehouseError(
+            f"{table}: none of its {len(needed):,} files is there, so nothing is removed; restore the table"
+        )
     return Files(tuple(found))
 
 
@@ -97,6 +114,10 @@ def forget_old_versions(table: Path) -> int:
     entries = old_log(table, newest)
     remove(entries)
     return len(old.paths) + len(entries.paths)
+
+
+def _has_entry(table: Path, version: int) -> bool:
+    return (table / LOG / f"{version:020d}.json").exists() or _has_checkpoint(table, version)
 
 
 def _has_checkpoint(table: Path, version: int) -> bool:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from shlex import quote
 from typing import Any, Final
 
 import pyarrow as pa
@@ -90,8 +91,8 @@ def require_published(root: str) -> Published:
     pointer = published(root)
     if pointer is None:
         raise WarehouseError(
-            f"{root}: nothing is published here yet; run jobs/build_sequences.py with --warehouse {root}, "
-            "and see jobs/status.py for how earlier runs ended"
+            f"{root}: nothing is published here yet; run jobs/build_sequences.py with "
+            f"--warehouse {quote(root)}, and see jobs/status.py for how earlier runs ended"
         )
     return pointer
 

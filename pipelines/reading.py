@@ -1,16 +1,13 @@
 """Published tables as Arrow, without Spark: for a look, for reports and for small readers."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import deltalake
 import pyarrow as pa
-import pyarrow.dataset as ds
 
+from pipelines.delta_files import data_files, dataset
 from pipelines.errors import WarehouseError
 from pipelines.pointer import require_published
-
-HIVE: Final = ds.partitioning(flavor="hive")
 
 
 def read_published_table(root: str, table: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -33,6 +30,6 @@ def read_table(
     Reads the version's own Parquet files: our tables have neither deletion vectors nor column mapping, and
     delta-rs cannot hand a partitioned table to pyarrow 14.
     """
-    delta = deltalake.DeltaTable(f"{root}/{table}", version=version)
-    files = [uri.removeprefix("file://") for uri in delta.file_uris()]
-    return ds.dataset(files, format="parquet", partitioning=HIVE).to_table(columns=columns)
+    folder = f"{root}/{table}"
+    files = data_files(deltalake.DeltaTable(folder, version=version), folder)
+    return dataset(files, folder).to_table(columns=columns)

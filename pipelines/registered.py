@@ -1,7 +1,8 @@
 """Registered models, and which versions of a warehouse's tables they name.
 
-They are tagged by ``training.registry``: ``seqloom.table`` is the path of the sequence table,
-``seqloom.table_version`` its version, ``seqloom.table_versions`` those of the whole publication.
+They are tagged by ``training.registry``: ``seqloom.table_id`` is Delta's own id of the sequence table,
+``seqloom.table`` its path as training saw it, ``seqloom.table_version`` its version and
+``seqloom.table_versions`` those of the whole publication.
 """
 
 import json
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+from deltalake import DeltaTable
 
 from pipelines.lock import local_folder
 
@@ -53,18 +56,29 @@ def client_of(uri: str) -> Any:
 
 
 def models_of(root: str, client: Any) -> Iterator[Registered]:
-    """The registered versions that were fitted on the warehouse at ``root``."""
-    own = _resolved(f"{root}/{SEQUENCES}")
+    """The registered versions that were fitted on the warehouse at ``root``, however training named it."""
+    path = f"{root}/{SEQUENCES}"
+    own = str(DeltaTable(path).metadata().id) if DeltaTable.is_deltatable(path) else None
     token = None
     while True:
         page = client.search_model_versions(page_token=token)
         for found in page:
             tags = dict(found.tags)
-            if "seqloom.table" in tags and _resolved(tags["seqloom.table"]) == own:
+            if "seqloom.table" in tags and _is_own(tags, path, own):
                 yield _registered(found, tags)
         token = page.token
         if not token:
             return
+
+
+def _is_own(tags: Mapping[str, str], path: str, own: str | None) -> bool:
+    """By Delta's id; a model without it may be ours where its path, or the end of ours, is the same."""
+    told, named = tags.get("seqloom.table_id"), tags["seqloom.table"]
+    if told:
+        return told == own
+    if "://" in named or Path(named).is_absolute():
+        return _resolved(named) == _resolved(path)
+    return _resolved(path).endswith(f"/{Path(named)}")  # relative to where training ran
 
 
 def _registered(found: Any, tags: dict[str, str]) -> Registered:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from deltalake import DeltaTable
@@ -95,7 +96,7 @@ def next_step(status: WarehouseStatus) -> str:
         ),
         (
             status.pointer is None,
-            f"build it: spark-submit jobs/build_sequences.py --config FILE --warehouse {status.root}",
+            f"build it: spark-submit jobs/build_sequences.py --config FILE --warehouse {quote(status.root)}",
         ),
     ]
     return next((advice for holds, advice in cases if holds), "nothing: the last run was published")

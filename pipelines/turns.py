@@ -101,4 +101,4 @@ def _is_awaited(root: str) -> bool:
         touched = (folder / WAITING_FILE).stat().st_mtime
     except FileNotFoundError:
         return False
-    return time.time() - touched < 5 * POLL_SECONDS
+    return 0 <= time.time() - touched < 5 * POLL_SECONDS  # not where the clock was set back since

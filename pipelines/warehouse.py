@@ -174,10 +174,16 @@ def properties(columns: Iterable[str], partition_by: Iterable[str] = ()) -> dict
 
 
 def require_writable(root: str) -> None:
-    """WarehouseError unless a local warehouse folder can be made and written to."""
+    """WarehouseError unless a local warehouse folder can be made and written to, and Delta can read it."""
     if "://" in root:
         return
-    probe = Path(root) / ".seqloom-write-probe"
+    folder = Path(root).absolute()
+    if odd := sorted(set(str(folder)) & set("#%?")):
+        raise WarehouseError(
+            f"{folder}: the warehouse cannot lie in a folder with {' '.join(odd)} in its name, which "
+            "delta-rs takes for parts of a URL; choose another with --warehouse DIR"
+        )
+    probe = folder / ".seqloom-write-probe"
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()

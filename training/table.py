@@ -35,6 +35,7 @@ class SequenceTable:
     spec: SequenceSpec
     files: tuple[SequenceFile, ...]  # ascending by bucket, then uri
     publication: Publication | None = None
+    id: str = ""  # Delta's own: the same wherever the table is mounted
 
     @property
     def rows(self) -> int:
@@ -100,7 +101,7 @@ def _open(path: str, version: int, spec: SequenceSpec, publication: Publication 
     if unknown:
         raise DataError(f"{where} has length buckets {sorted(unknown)}, but its spec has {spec.buckets}")
     ordered = sorted(files, key=lambda file: (file.bucket, file.uri))
-    return SequenceTable(path, version, spec, tuple(ordered), publication)
+    return SequenceTable(path, version, spec, tuple(ordered), publication, str(delta.metadata().id))
 
 
 def _delta(path: str, version: int | None) -> DeltaTable:

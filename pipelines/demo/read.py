@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from pipelines.delta_files import data_files
 from pipelines.errors import ConfigError
 
 TABLES = (
@@ -64,8 +65,8 @@ def read_demo(folder: Path) -> Demo:
 
 def _rows(table: Path, version: int) -> int:
     """Rows of a table's version, by its files' footers."""
-    files = DeltaTable(str(table), version=version).file_uris()
-    return sum(pq.ParquetFile(uri.removeprefix("file://")).metadata.num_rows for uri in files)
+    files = data_files(DeltaTable(str(table), version=version), str(table))
+    return sum(pq.ParquetFile(file).metadata.num_rows for file in files)
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from pipelines.erasure.tables import delete_users, rows_of_users, strip_quaranti
 from pipelines.erasure.texts import remove_reports, scrub_documents, scrub_ops
 from pipelines.errors import ConfigError, SeqloomError
 from pipelines.ingest.write import REJECTED
-from pipelines.lock import Lock, hold_lock, local_folder
+from pipelines.lock import Lock, local_folder, located
 from pipelines.old_versions import delta_tables, forget_old_versions
 from pipelines.pointer import Published, published
 from pipelines.progress import Progress
@@ -33,6 +33,7 @@ from pipelines.publish import restore
 from pipelines.registered import Registered, client_of, models_of, tracking_uri
 from pipelines.spark import start_spark
 from pipelines.suppressed import suppress, suppressed
+from pipelines.turns import hold_lock_in_turn
 from pipelines.warehouse import Warehouse, require_writable
 
 SHOWN_PLACES = 5
@@ -95,6 +96,7 @@ def erase_users(request: EraseRequest) -> Mapping[str, Any]:
     Raises ConfigError where none of the users is known here, and SeqloomError that names the places where an
     id still stands after the work is done.
     """
+    request = replace(request, warehouse=located(request.warehouse))
     users = requested(request)
     folder = require_folder(request.warehouse)
     progress = Progress()
@@ -102,7 +104,9 @@ def erase_users(request: EraseRequest) -> Mapping[str, Any]:
     if request.dry_run:
         return _plan(_begin(request, folder, users, run_id, progress))
     require_writable(request.warehouse)
-    with hold_lock(request.warehouse, run_id) as lock:
+    with hold_lock_in_turn(request.warehouse, run_id, progress) as lock:
+        if lock is not None:
+            progress.before_stage = lock.require_held
         erasure = _begin(request, folder, users, run_id, progress)
         done = _done_before(erasure)
         return done if done is not None else _erase(erasure, lock)
@@ -227,7 +231,7 @@ def _erase(erasure: Erasure, lock: Lock | None) -> Mapping[str, Any]:
             erasure.started_at,
         )
     with progress.stage("remove old versions") as stage:
-        stage.say(f"{_forget(erasure, warehouse):,} files")
+        stage.say(f"{_forget(erasure, warehouse, lock):,} files")
     return _prove(erasure, begun, pointer)
 
 
@@ -298,13 +302,18 @@ def _left(root: str, places: list[str]) -> str:
     )
 
 
-def _forget(erasure: Erasure, warehouse: Warehouse) -> int:
-    """Old versions of every table that has, or had, something of a user."""
+def _forget(erasure: Erasure, warehouse: Warehouse, lock: Lock | None) -> int:
+    """Old versions of every table that has, or had, something of a user.
+
+    LockedError where the lock was lost: files that belong to no version may be another run's.
+    """
     named = {place.path for place in erasure.search.places}
     own = {*user_tables(erasure.folder), REJECTED}
     count = 0
     for table in delta_tables(erasure.folder):
         if table in own or any(path.startswith(f"{table}/") for path in named):
+            if lock is not None:
+                lock.require_held()
             count += forget_old_versions(erasure.folder / table)
     context: Any = warehouse.spark.sparkContext._jvm
     context.org.apache.spark.sql.delta.DeltaLog.clearCache()  # it remembers log entries that are gone

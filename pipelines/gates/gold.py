@@ -6,15 +6,14 @@ from typing import Final
 
 import deltalake
 import pyarrow as pa
-import pyarrow.dataset as ds
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as sf
 
 from features.checks import ROW_FACTS, RULES, check_rows
 from features.spec import SequenceSpec
+from pipelines.delta_files import data_files, dataset
 from pipelines.gates.figures import Metrics, behind, one_row, share
 from pipelines.lock import local_folder
-from pipelines.reading import HIVE
 from pipelines.warehouse import Warehouse
 
 _ROW_FACTS_DDL: Final = (
@@ -48,16 +47,16 @@ class RowCheck:
         Spark would decode the arrays to rows and these to Arrow, which costs more than the check; it does
         so for warehouses elsewhere than in a folder.
         """
-        if local_folder(warehouse.root) is None:
+        folder = local_folder(warehouse.path(table))
+        if folder is None:
             return self.of_rows(warehouse.read(table))
-        files = [
-            uri.removeprefix("file://") for uri in deltalake.DeltaTable(warehouse.path(table)).file_uris()
-        ]
+        path = str(folder)
+        files = data_files(deltalake.DeltaTable(path), path)
 
         def read(numbers: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in numbers:
                 for number in batch.column(0).to_pylist():
-                    yield from self._facts(_rows(files[number]))
+                    yield from self._facts(_rows(files[number], path))
 
         numbers = warehouse.spark.range(0, len(files), 1, max(1, len(files)))
         return numbers.mapInArrow(read, _ROW_FACTS_DDL)
@@ -67,9 +66,8 @@ class RowCheck:
             yield from check_rows(batch, self.spec, self.as_of, self.largest)
 
 
-def _rows(file: str) -> Iterator[pa.RecordBatch]:
-    data = ds.dataset([file], format="parquet", partitioning=HIVE)
-    return iter(data.to_batches(batch_size=_ROWS, batch_readahead=1, use_threads=False))
+def _rows(file: str, folder: str) -> Iterator[pa.RecordBatch]:
+    return iter(dataset([file], folder).to_batches(batch_size=_ROWS, batch_readahead=1, use_threads=False))
 
 
 def gold_metrics(facts: DataFrame, *, totals: Mapping[str, float], kept: DataFrame | None = None) -> Metrics:

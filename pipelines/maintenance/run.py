@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,15 +13,16 @@ from pyspark.sql import SparkSession
 
 from pipelines.carry import publish_again, record_upkeep
 from pipelines.errors import ConfigError
-from pipelines.lock import Lock, hold_lock, local_folder
+from pipelines.lock import Lock, local_folder, located
 from pipelines.maintenance.keep import Kept, kept_versions
 from pipelines.maintenance.sizes import MB, TableSize, measure, plain, removable, render, small_files
 from pipelines.old_versions import delta_tables, files_of, remove
 from pipelines.pointer import published
 from pipelines.progress import Progress
 from pipelines.publish import restore
-from pipelines.registered import Registered, client_of, models_of, tracking_uri
+from pipelines.registered import client_of, models_of, tracking_uri
 from pipelines.spark import start_spark
+from pipelines.turns import hold_lock_in_turn
 from pipelines.warehouse import LOG_RETENTION, Warehouse, require_writable
 
 ROW_GROUP_BYTES: Final = 16 * 2**20
@@ -55,12 +56,14 @@ class Upkeep:
 
     request: MaintainRequest
     folder: Path
-    models: list[Registered] | None  # None where no registry was named
+    registry: Any  # MLflow's client; None where no registry was named
     progress: Progress
 
     def kept(self) -> Kept:
         """Table -> versions that must stay readable, as things are now."""
-        return kept_versions(self.request.warehouse, self.models, self.request.since)
+        root = self.request.warehouse
+        models = None if self.registry is None else models_of(root, self.registry)
+        return kept_versions(root, models, self.request.since)
 
     def sizes(self) -> dict[str, TableSize]:
         """The tables as they are now."""
@@ -73,6 +76,7 @@ def maintain_tables(request: MaintainRequest) -> Mapping[str, Any]:
 
     Without ``apply`` nothing is written. No row of any table changes. Raises SeqloomError.
     """
+    request = replace(request, warehouse=located(request.warehouse))
     upkeep = _prepare(request)
     if not request.apply:
         before = upkeep.sizes()
@@ -80,7 +84,9 @@ def maintain_tables(request: MaintainRequest) -> Mapping[str, Any]:
         return _summary(upkeep, before, None, [])
     require_writable(request.warehouse)
     run_id = f"maintain-{request.now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
-    with hold_lock(request.warehouse, run_id) as lock:
+    with hold_lock_in_turn(request.warehouse, run_id, upkeep.progress) as lock:
+        if lock is not None:
+            upkeep.progress.before_stage = lock.require_held
         return _apply(upkeep, run_id, lock)
 
 
@@ -95,9 +101,10 @@ def _prepare(request: MaintainRequest) -> Upkeep:
         progress.say("no registry is named (--tracking, MLFLOW_TRACKING_URI): every publication is kept")
         return Upkeep(request, folder, None, progress)
     progress.say("asking the model registry")
-    models = list(models_of(request.warehouse, client_of(uri)))
-    progress.say(f"{len(models):,} registered models name versions of these tables")
-    return Upkeep(request, folder, models, progress)
+    client = client_of(uri)
+    models = sum(1 for _ in models_of(request.warehouse, client))
+    progress.say(f"{models:,} registered models name versions of these tables")
+    return Upkeep(request, folder, client, progress)
 
 
 def _apply(upkeep: Upkeep, run_id: str, lock: Lock | None) -> Mapping[str, Any]:
@@ -114,7 +121,7 @@ def _apply(upkeep: Upkeep, run_id: str, lock: Lock | None) -> Mapping[str, Any]:
     with progress.stage("publish"):
         publish_again(warehouse, pointer, lock, request.now)
     with progress.stage("remove old files") as stage:
-        files, gone = remove_old(upkeep)
+        files, gone = remove_old(upkeep, lock)
         stage.say(f"{files:,} files")
         for name, versions in gone.items():
             told = ", ".join(map(str, versions))
@@ -148,11 +155,17 @@ def compact(warehouse: Warehouse, folder: Path, file_bytes: int) -> list[str]:
     return done
 
 
-def remove_old(upkeep: Upkeep) -> tuple[int, dict[str, list[int]]]:
-    """Remove what no kept version needs; the number of files, and the kept versions that were gone before."""
+def remove_old(upkeep: Upkeep, lock: Lock | None) -> tuple[int, dict[str, list[int]]]:
+    """Remove what no kept version needs; the number of files, and the kept versions that were gone before.
+
+    The registry is asked once more: a model may have been registered meanwhile. LockedError where the lock
+    was lost: files that belong to no version may be another run's.
+    """
     kept, before = upkeep.kept(), upkeep.request.since.timestamp()
     count, gone = 0, {}
     for name in delta_tables(upkeep.folder):
+        if lock is not None:
+            lock.require_held()
         old = removable(upkeep.folder / name, kept.get(name, ()), before)
         remove(old.data)
         remove(old.log)

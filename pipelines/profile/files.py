@@ -10,6 +10,7 @@ from typing import Final
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from pipelines.delta_files import data_files
 from pipelines.errors import SourceError
 
 FORMATS: Final = ("csv", "jsonl", "parquet", "delta")
@@ -115,14 +116,14 @@ def open_text(file: Path) -> io.TextIOWrapper:
 def _find_delta(root: Path) -> Found:
     try:
         table = DeltaTable(str(root))
-        uris = table.file_uris()
+        files = data_files(table, str(root))
         deleted = table.deletion_vectors().read_all().num_rows
     except (DeltaError, OSError, ValueError) as error:
         raise SourceError(f"{root}: cannot be read as a Delta table: {str(error).splitlines()[0]}") from None
-    if not uris:
+    if not files:
         raise SourceError(f"{root}: the Delta table is empty")
     notes = (f"deleted rows of {deleted} files (deletion vectors) are still counted here",) if deleted else ()
-    return Found(root, "delta", tuple(Path(uri.removeprefix("file://")) for uri in sorted(uris)), notes)
+    return Found(root, "delta", tuple(Path(file) for file in sorted(files)), notes)
 
 
 def _is_data(file: Path, root: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from pipelines.delta_files import data_files
 from pipelines.errors import ConfigError
 from pipelines.pointer import Published, publications
 from pipelines.report.snapshot import Snapshot, quoted
@@ -102,13 +103,12 @@ def is_readable(root: str, one: Published, table: str) -> bool:
     """Whether a table's files of a publication are still there: upkeep removes old ones."""
     if table not in one.versions:
         return False
+    folder = f"{root}/{table}"
     try:
-        files = DeltaTable(f"{root}/{table}", version=one.versions[table]).file_uris()
+        files = data_files(DeltaTable(folder, version=one.versions[table]), folder)
     except DeltaError:
         return False
-    return all(
-        "://" in file.removeprefix("file://") or Path(file.removeprefix("file://")).exists() for file in files
-    )
+    return all("://" in file or Path(file).exists() for file in files)
 
 
 def _fit(tables: Snapshot, pointer: Published | None) -> dict[str, Any] | None:

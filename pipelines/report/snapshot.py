@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from arro3.core import DataType, Table
 from deltalake import DeltaTable, QueryBuilder
 
+from pipelines.delta_files import data_files
+
 MEMORY: Final = "1G"
 BATCH_PLACES: Final = 2_000_000
 """Most places of arrays that a batch of ``batches`` holds."""
@@ -42,7 +44,7 @@ class Snapshot:
 
     def files(self, table: str) -> list[str]:
         """Paths of the Parquet files of a table's version."""
-        return sorted(uri.removeprefix("file://") for uri in self._open(table).file_uris())
+        return sorted(data_files(self._open(table), f"{self.root}/{table}"))
 
     def size(self, table: str) -> tuple[int, int, int]:
         """Files, bytes and rows of a table's version, from its log alone."""

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any
 
@@ -12,7 +12,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from features.embeddings import ITEM_VECTORS, USER_VECTORS
 from pipelines.errors import ConfigError
-from pipelines.lock import hold_lock
+from pipelines.lock import located
 from pipelines.pointer import Published, require_published
 from pipelines.progress import Progress
 from pipelines.publish import read_published
@@ -20,6 +20,7 @@ from pipelines.score.embeddings import ITEMS, USERS, item_vectors, require_vecto
 from pipelines.score.model import ModelVersion, resolve
 from pipelines.score.scores import ANSWERS, TABLE, last_rows, scorer
 from pipelines.spark import start_spark
+from pipelines.turns import hold_lock_in_turn
 from pipelines.warehouse import Warehouse
 
 SEQUENCES = "gold/user_sequences"
@@ -54,6 +55,7 @@ def score_users(request: ScoreRequest) -> Mapping[str, Any]:
     """
     if request.top_k < 1:
         raise ConfigError(f"--top-k {request.top_k} must be at least 1")
+    request = replace(request, warehouse=located(request.warehouse))
     progress = Progress()
     pointer = require_published(request.warehouse)
     model = resolve(request.model, request.tracking)
@@ -62,7 +64,9 @@ def score_users(request: ScoreRequest) -> Mapping[str, Any]:
     day = f"{pointer.as_of.astimezone(UTC):%Y-%m-%d}"
     progress.say(f"{model.uri} on {request.warehouse}, publication {pointer.number}, as of {pointer.as_of}")
     run_id = f"score-{uuid.uuid4().hex[:8]}"
-    with hold_lock(request.warehouse, run_id):
+    with hold_lock_in_turn(request.warehouse, run_id, progress) as lock:
+        if lock is not None:
+            progress.before_stage = lock.require_held
         with progress.stage("start Spark"):
             spark = start_spark("seqloom score", places=[f"{request.warehouse}/bronze"])
         warehouse = Warehouse(spark, request.warehouse, run_id)
@@ -73,6 +77,8 @@ def score_users(request: ScoreRequest) -> Mapping[str, Any]:
             else:
                 with progress.stage(output.table) as stage:
                     write_day(warehouse, output, pointer, day)
+                    if lock is not None:
+                        lock.require_held()  # an erasure meanwhile would not know these rows
                     stage.say(f"day {day}")
             versions[output.table] = warehouse.version(output.table)
         counted = {"users": TABLE} | ({"items": ITEMS} if request.embeddings else {})

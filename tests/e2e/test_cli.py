@@ -78,6 +78,7 @@ def test_spark_submit_ends_with_the_summary_as_its_last_line(folder: Path) -> No
         (("--config", "config.toml", "--start", "2026-01-02", "--end", "2026-01-01"), "is not before"),
         (("--config", "config.toml", "--fit", "sometimes"), "invalid choice"),
         (("--config", "config.toml", "--warehouse", "/proc/warehouse"), "cannot be written"),
+        (("--config", "config.toml", "--warehouse", "logs #1"), "cannot lie in a folder with # in its name"),
         (("--dry-run",), "--dry-run needs --source"),
     ],
 )

@@ -20,7 +20,7 @@ from pipelines.erasure.needles import Needles
 from pipelines.erasure.receipt import TABLE as ERASURES
 from pipelines.erasure.scan import scan
 from pipelines.errors import ConfigError, LockedError, SeqloomError
-from pipelines.lock import hold_lock
+from pipelines.lock import LOCK_FILE, hold_lock
 from pipelines.old_versions import delta_tables
 from pipelines.pointer import require_published
 from pipelines.publish import read_published, restore
@@ -173,6 +173,28 @@ def test_an_erasure_that_was_cut_off_ends_the_same(
     assert rows(folder) == wanted
     receipts = DeltaTable(str(folder / ERASURES)).to_pyarrow_table().to_pylist()
     assert dict(max(receipts, key=lambda row: row["at"])["rows_removed"])["silver/sessions"] == 5
+
+
+def test_a_relative_folder_loses_no_other_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    wanted = expected(folder)
+    assert erase(Path("warehouse"))["proven"]
+    assert rows(folder) == wanted
+
+
+def test_an_erasure_that_lost_its_lock_removes_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Suspended behind its publication: what belongs to no version may be another run's."""
+    stored = set(folder.rglob("*.parquet"))
+
+    def lose(*_: Any) -> None:
+        (folder / LOCK_FILE).unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing, "publish_again", lose)
+        with pytest.raises(LockedError, match="this run lost its lock"):
+            erase(folder)
+    assert stored <= set(folder.rglob("*.parquet"))
+    assert erase(folder)["proven"]
 
 
 def test_what_cannot_be_cleaned_fails_the_proof(folder: Path) -> None:

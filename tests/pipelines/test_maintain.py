@@ -11,11 +11,13 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
+from pipelines.delta_files import data_files
 from pipelines.errors import ConfigError, LockedError
-from pipelines.lock import hold_lock
+from pipelines.lock import LOCK_FILE, hold_lock
 from pipelines.maintenance import MaintainRequest, maintain_tables
 from pipelines.pointer import published, require_published
 from pipelines.publish import publish, restore, table_versions
+from pipelines.registered import models_of
 from pipelines.warehouse import LOG_RETENTION, Warehouse
 from tests.pipelines.small_warehouse import day, files, make, pointer, rows
 
@@ -50,8 +52,8 @@ def maintain(folder: Path, **changes: Any) -> Any:
     return maintain_tables(MaintainRequest(str(folder), **({"now": LATER, "keep_days": 0} | changes)))
 
 
-def register(folder: Path, place: Path, version: int) -> str:
-    """A registry with a model that was fitted on a version of the sequences."""
+def register(folder: Path, place: Path, version: int, **changed: str) -> str:
+    """A registry with a model that was fitted on a version of the sequences; ``changed`` are tags."""
     uri = f"sqlite:///{place}/mlflow.db"
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient(uri)
@@ -60,6 +62,7 @@ def register(folder: Path, place: Path, version: int) -> str:
         "seqloom.table": str(folder / GOLD),
         "seqloom.table_version": str(version),
         "seqloom.table_versions": json.dumps({GOLD: version, "silver/sessions": 1}),
+        **{f"seqloom.{name}": value for name, value in changed.items()},
     }
     client.create_model_version("next-item", "somewhere", tags=tags)
     return uri
@@ -70,7 +73,7 @@ def readable(folder: Path, version: int) -> bool:
         table = DeltaTable(str(folder / GOLD), version=version)
     except Exception:  # its log is gone
         return False
-    return all((folder / GOLD / file).exists() for file in table.file_uris())
+    return all(Path(file).exists() for file in data_files(table, str(folder / GOLD)))
 
 
 def test_a_dry_run_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,6 +100,45 @@ def test_pinned_versions_stay_and_others_go(folder: Path, tmp_path: Path, spark:
     again = maintain(folder, tracking=uri, apply=True, now=LATER + timedelta(hours=1))
     assert require_published(str(folder)).number == new.number  # nothing was left to put together
     assert again["after"][GOLD] == told["after"][GOLD]
+
+
+def test_a_model_is_ours_however_training_named_the_table(folder: Path, tmp_path: Path) -> None:
+    """By the table's id; without one by the path, or by the end of it where it was relative."""
+    uri = register(folder, tmp_path, 1)
+    client, own = mlflow.MlflowClient(uri), str(DeltaTable(str(folder / GOLD)).metadata().id)
+
+    def ours(**tags: str) -> bool:
+        for name, value in tags.items():
+            client.set_model_version_tag("next-item", "1", f"seqloom.{name}", value)
+        return len(list(models_of(str(folder), client))) == 1
+
+    assert ours() and ours(table=f"warehouse/{GOLD}") and ours(table=f"{tmp_path}/x/../warehouse/{GOLD}")
+    assert not ours(table=f"house/{GOLD}") and not ours(table=f"/mnt/{GOLD}")
+    assert ours(table_id=own)
+    assert not ours(table_id="another", table=str(folder / GOLD))
+
+
+def test_a_relative_folder_loses_no_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    before, uri = rows(folder), register(folder, folder.parent, 1)
+    maintain(Path("warehouse"), tracking=uri, apply=True)
+    assert rows(folder) == before and readable(folder, 1) and not readable(folder, 2)
+
+
+def test_a_run_that_lost_its_lock_removes_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Suspended behind its last publication: another run works meanwhile."""
+    uri = register(folder, tmp_path, 1)
+
+    def lose(*_: Any) -> None:
+        (folder / LOCK_FILE).unlink()
+
+    monkeypatch.setattr("pipelines.maintenance.run.publish_again", lose)
+    stored = set(folder.rglob("*.parquet"))
+    with pytest.raises(LockedError, match="this run lost its lock"):
+        maintain(folder, tracking=uri, apply=True)
+    assert stored <= set(folder.rglob("*.parquet"))
 
 
 def test_without_a_registry_every_publication_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

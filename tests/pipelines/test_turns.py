@@ -1,5 +1,6 @@
 """Who waits for the lock, and who explains itself at once."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from pipelines.errors import LockedError
 from pipelines.lock import hold_lock
 from pipelines.positions import batch_id
 from pipelines.progress import Progress
-from pipelines.turns import hold_lock_for_batch, hold_lock_in_turn
+from pipelines.turns import WAITING_FILE, hold_lock_for_batch, hold_lock_in_turn
 
 BATCH = batch_id("clicks", 3)
 
@@ -96,3 +97,18 @@ def test_batches_back_to_back_let_a_waiting_build_in(tmp_path: Path) -> None:
     done.set()
     thread.join()
     assert let_in
+
+
+def test_a_clock_that_was_set_back_stalls_no_stream(tmp_path: Path) -> None:
+    """What a build touched then seems to come from the future."""
+    waiting = tmp_path / WAITING_FILE
+    waiting.parent.mkdir()
+    waiting.touch()
+    os.utime(waiting, (time.time() + 3_600,) * 2)
+    with hold_lock_for_batch(str(tmp_path), BATCH, Progress(), refuse) as lock:
+        assert lock is not None
+
+
+def refuse() -> None:
+    """Asked where a batch waits."""
+    raise AssertionError("the batch waits")

@@ -31,6 +31,7 @@ def lineage(table: SequenceTable, splits: Splits, vocabulary: TrainVocabulary) -
         "gpus": [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())],
         "table": {
             "path": table.path,
+            "id": table.id,
             "version": table.version,
             "rows": table.rows,
             "publication": publication.number if publication else None,

@@ -45,6 +45,7 @@ def lineage_tags(run: FinishedRun) -> dict[str, str]:
         "seqloom.commit": run.commit or "unknown",
         "seqloom.dirty": str(run.dirty).lower(),
         "seqloom.table": str(table["path"]),
+        "seqloom.table_id": str(table.get("id", "")),  # runs of before have none
         "seqloom.table_version": str(table["version"]),
         "seqloom.table_versions": json.dumps(table["versions"], sort_keys=True),
         "seqloom.publication": str(table["publication"]),
