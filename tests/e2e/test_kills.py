@@ -103,11 +103,51 @@ def test_a_killed_erasure_ends_when_it_is_run_again(site: Site, tmp_path: Path) 
         shutil.rmtree(warehouse)
 
 
+def test_killed_upkeep_loses_no_row(site: Site, tmp_path: Path) -> None:
+    """Two publications, the older of which nobody needs: compacted, and old files removed."""
+    base, undisturbed = tmp_path / "base", tmp_path / "undisturbed"
+    site.run("before", base)
+    site.run("after", base)
+    expected = digest(base)
+    shutil.copytree(base, undisturbed)
+    begin = time.monotonic()
+    upkeep(site, undisturbed).require_done()
+    seconds = time.monotonic() - begin
+    assert digest(undisturbed) == expected and len(stored(undisturbed)) < len(stored(base))
+    random_ = random.Random("upkeep")
+    for number in range(KILLS // 4):
+        warehouse = tmp_path / "warehouse"
+        shutil.copytree(base, warehouse)
+        after = random_.uniform(0, seconds)
+        stage = kill(upkeep(site, warehouse), after)
+        assert digest(warehouse) == expected
+        upkeep(site, warehouse).require_done()
+        require_equal(warehouse, expected)
+        assert len(stored(warehouse)) <= len(stored(undisturbed))
+        tell(f"upkeep {number + 1}", after, seconds, stage)
+        shutil.rmtree(warehouse)
+
+
 def erasure(site: Site, warehouse: Path, users: list[str]) -> Running:
     """A started process that forgets the users."""
     words = [word for user in users for word in ("--user", user)]
-    command = [sys.executable, str(ROOT / "jobs" / "erase_users.py"), "--warehouse", str(warehouse), *words]
+    return job("erase_users.py", site, warehouse, *words)
+
+
+def upkeep(site: Site, warehouse: Path) -> Running:
+    """A started process that puts files together and removes old ones; no model names any."""
+    return job(
+        "maintain_tables.py", site, warehouse, "--apply", "--keep-days", "0", "--tracking", str(site.folder)
+    )
+
+
+def job(name: str, site: Site, warehouse: Path, *words: str) -> Running:
+    command = [sys.executable, str(ROOT / "jobs" / name), "--warehouse", str(warehouse), *words]
     return Running.of(command, site.folder, warehouse.parent, {})
+
+
+def stored(warehouse: Path) -> list[Path]:
+    return list(warehouse.rglob("*.parquet"))
 
 
 def tell(what: str, after: float, seconds: float, stage: str) -> None:
