@@ -147,7 +147,7 @@ def job(name: str, site: Site, warehouse: Path, *words: str) -> Running:
 
 
 def stored(warehouse: Path) -> list[Path]:
-    return list(warehouse.rglob("*.parquet"))
+    return [file for file in warehouse.rglob("*.parquet") if "_delta_log" not in file.parts]
 
 
 def tell(what: str, after: float, seconds: float, stage: str) -> None:
