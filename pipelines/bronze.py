@@ -40,7 +40,11 @@ def make_bronze(run: Run, request: "BuildRequest", outcome: Outcome) -> IngestRe
         "duplicates": result.duplicates,
         "rejected": dict(result.rejected),
     }
-    outcome.extra |= {"conflicts": result.conflicts, "skipped": result.skipped}
+    outcome.extra |= {
+        "conflicts": result.conflicts,
+        "skipped": result.skipped,
+        "refused_before": result.refused_before,
+    }
     with run.progress.stage("bronze gates"):
         window = run.config.source.window
         measure = partial(
@@ -52,6 +56,7 @@ def make_bronze(run: Run, request: "BuildRequest", outcome: Outcome) -> IngestRe
             duplicates=result.duplicates,
             rows_rejected=refused,
             rows_erased=result.rejected.get(ERASED, 0),
+            refused_before=result.refused_before,
             window_start=window.start,
             window_end=window.end,
             batch=run.is_streamed() if request.from_bronze else F.col("batch_id") == run.run_id,
