@@ -33,7 +33,8 @@ BROADCAST_IDS: Final = 1_000_000
 class Intake:
     """What a run takes in: of the source, events in ``[start, end)``; or with ``retry`` what was refused.
 
-    ``late_before``: a new event before this time is refused. ``full_refresh`` replaces both tables.
+    ``late_before``: a new event before this time is refused, unless it is retried: it came in time, and only
+    what was refused as late stays so. ``full_refresh`` replaces both tables.
     """
 
     start: datetime | None = None
@@ -105,7 +106,7 @@ def ingest_rows(
     anew = intake.full_refresh or not warehouse.exists(EVENTS)
     bronze = None if anew else _held(warehouse, survey, valid, source_ids)
     some_refused, known = bool(survey.rejected), None
-    limit = intake.late_before
+    limit = None if intake.retry else intake.late_before
     if limit and bronze is not None and survey.min_ts and survey.min_ts < limit:
         valid, late = part_late(valid, bronze, limit, source_ids)
         refused, some_refused = refused.unionByName(late), True
