@@ -9,7 +9,14 @@ from pyspark.sql import functions as F
 
 from features.durations import parse_duration
 from pipelines.config import Config
-from pipelines.gates import Metrics, bronze_checks, bronze_metrics, vocabulary_checks, vocabulary_metrics
+from pipelines.gates import (
+    Check,
+    Metrics,
+    bronze_checks,
+    bronze_metrics,
+    vocabulary_checks,
+    vocabulary_metrics,
+)
 from pipelines.ingest import BROADCAST_IDS, IngestResult, Intake, ingest, newest_event
 from pipelines.ingest.reasons import ERASED
 from pipelines.ingest.write import EVENTS, REJECTED
@@ -40,7 +47,11 @@ def make_bronze(run: Run, request: "BuildRequest", outcome: Outcome) -> IngestRe
         "duplicates": result.duplicates,
         "rejected": dict(result.rejected),
     }
-    outcome.extra |= {"conflicts": result.conflicts, "skipped": result.skipped}
+    outcome.extra |= {
+        "conflicts": result.conflicts,
+        "skipped": result.skipped,
+        "refused_before": result.refused_before,
+    }
     with run.progress.stage("bronze gates"):
         window = run.config.source.window
         measure = partial(
@@ -52,17 +63,26 @@ def make_bronze(run: Run, request: "BuildRequest", outcome: Outcome) -> IngestRe
             duplicates=result.duplicates,
             rows_rejected=refused,
             rows_erased=result.rejected.get(ERASED, 0),
+            refused_before=result.refused_before,
             window_start=window.start,
             window_end=window.end,
             batch=run.is_streamed() if request.from_bronze else F.col("batch_id") == run.run_id,
             proven=run.pointer is not None and not request.full_refresh and result.kept <= BROADCAST_IDS,
         )
         metrics = outcome.measured("bronze", measure)
-        checks = bronze_checks(run.config.gates)
-        if request.from_bronze:  # between two builds a stream may bring nothing
-            checks = [check for check in checks if check.name != "enough_events"]
-        outcome.judge(run, "bronze", metrics, checks)
+        outcome.judge(run, "bronze", metrics, _checks(run.config, request))
     return result
+
+
+def _checks(config: Config, request: "BuildRequest") -> list[Check]:
+    """Bronze's checks, less those of a whole source's rows where none was read.
+
+    Between two builds a stream may bring nothing; what is tried again was refused and judged before.
+    """
+    left_out = {"enough_events"} if request.from_bronze or request.retry_rejected else set()
+    if request.retry_rejected:
+        left_out.add("rejected_share")
+    return [check for check in bronze_checks(config.gates) if check.name not in left_out]
 
 
 def _ingest(run: Run, request: "BuildRequest") -> IngestResult:

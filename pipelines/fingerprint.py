@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any, Final
 
+from features.raw import DERIVED_KEY
 from pipelines.config.model import Config
 from pipelines.errors import WarehouseError
 from pipelines.pointer import Published
@@ -23,7 +24,8 @@ about events to come."""
 
 OPTIONAL_COLUMNS: Final = ("category_id", "event_type", "sequence", "session_key")
 """Source columns that may be mapped later on: events taken in before stay without. An ``event_id`` may not,
-since it is what an event is known by."""
+since it is what an event is known by, nor a part of ``DERIVED_KEY`` where ids are derived: an event that is
+read again would come under another id, and count twice."""
 
 _SHOWN_DIFFERENCES: Final = 3
 
@@ -69,7 +71,7 @@ def require_same_settings(root: str, pointer: Published | None, config: Config) 
     difference = explain_difference(pointer.settings, config)
     if difference and not may_grow(pointer.settings, config):
         raise WarehouseError(
-            f"warehouse {root} was published with {difference}; "
+            f"warehouse {root} was published with {difference}; {_renamed(pointer.settings, config)}"
             "use --full-refresh to rebuild it, or another --warehouse"
         )
 
@@ -82,7 +84,7 @@ def may_grow(old_settings: str, config: Config) -> bool:
     old, new = _flat(json.loads(old_settings)), _flat(table_settings(config))
     refused = old.get("source.unlisted_event_type") == "reject"
     untyped = old.get("source.columns.event_type") is None
-    columns = {f"source.columns.{name}" for name in OPTIONAL_COLUMNS}
+    columns = {f"source.columns.{name}" for name in OPTIONAL_COLUMNS} - _parts_of_ids(old)
     for name in old.keys() | new.keys():
         if old.get(name) == new.get(name) or (name == "source.event_types" and not old.get(name)):
             continue
@@ -90,6 +92,20 @@ def may_grow(old_settings: str, config: Config) -> bool:
         if old.get(name) is not None or not (is_type or name in columns):
             return False
     return True
+
+
+def _parts_of_ids(settings: dict[str, Any]) -> set[str]:
+    """Flat keys of the optional columns that event ids are made of; none where the source gives ids."""
+    derived = settings.get("source.columns.event_id") is None
+    return {f"source.columns.{name}" for name in OPTIONAL_COLUMNS if derived and name in DERIVED_KEY}
+
+
+def _renamed(old_settings: str, config: Config) -> str:
+    """Why a column may not be mapped later, where that would give events other ids; else ''."""
+    old, new = _flat(json.loads(old_settings)), _flat(table_settings(config))
+    parts = [name for name in sorted(_parts_of_ids(old)) if old.get(name) != new.get(name)]
+    names = ", ".join(parts)
+    return names and f"event ids are derived from {names}, so that events read again would count twice; "
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pipelines.reading import read_published_table
 
 RUN_METADATA = {"batch_id", "ingested_at", "run_id", "file"}
 TABLES = ("bronze/events", "silver/sessions", "silver/users", "silver/user_state", "gold/user_sequences")
+WITH_REFUSED = (*TABLES, "bronze/events_rejected")
+"""For batches that bring the same refused rows in the same files; a late row is one of its batch."""
 KINDS = {"item": "items", "category": "categories", "event_type": "event_types"}
 ENCODED = {
     "events__item": "items",
@@ -37,10 +39,11 @@ def contents(warehouse: Path, tables: tuple[str, ...] = TABLES) -> dict[str, lis
     return {name: _rows(table(warehouse, name), names) for name in tables}
 
 
-def digest(warehouse: Path) -> dict[str, str]:
+def digest(warehouse: Path, tables: tuple[str, ...] = TABLES) -> dict[str, str]:
     """One hash a table."""
     return {
-        name: hashlib.md5("\n".join(rows).encode()).hexdigest() for name, rows in contents(warehouse).items()
+        name: hashlib.md5("\n".join(rows).encode()).hexdigest()
+        for name, rows in contents(warehouse, tables).items()
     }
 
 

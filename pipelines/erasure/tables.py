@@ -14,6 +14,7 @@ from pyspark.storagelevel import StorageLevel
 from pipelines.erasure.derived import USER
 from pipelines.erasure.needles import Mode, Needles
 from pipelines.ingest.quarantine import users_of_lines
+from pipelines.ingest.reasons import ERASED
 from pipelines.ingest.suppression import Batches, payload_texts, without_payload
 from pipelines.ingest.write import REJECTED
 from pipelines.old_versions import delta_tables, files_of
@@ -123,7 +124,7 @@ def _stripper(needles: Needles) -> Callable[[Batches], Iterator[pa.RecordBatch]]
             owns = batch.column(OWN).to_pylist()
             named = [own or names_one(raw, needles) for raw, own in zip(raws, owns, strict=True)]
             kept = [name for name in batch.schema.names if name != OWN]
-            clean = without_payload(batch.select(kept), named)
+            clean = without_payload(batch.select(kept), named, ERASED)
             yield pa.record_batch([*clean.columns, pa.array(named)], names=[*kept, OWN])
 
     return strip

@@ -37,6 +37,7 @@ def bronze_metrics(
     duplicates: int,
     rows_rejected: int,
     rows_erased: int = 0,
+    refused_before: int = 0,
     window_start: datetime | None = None,
     window_end: datetime | None = None,
     batch: Column | None = None,
@@ -45,10 +46,12 @@ def bronze_metrics(
     """Figures of ``bronze/events`` and ``bronze/events_rejected`` against what ingest counted.
 
     ``rows_erased`` of the refused rows are of erased users: no fault of the source, so that
-    ``rejected_share`` leaves them out. ``batch`` is a condition on both tables that picks the rows of this
-    run's batch (default: all). ``proven``: the ids of all other events were unique when they were published,
-    so that a day's run need not count them again: the batch's, which every core gets, are held against each
-    other and against those. ``newest_us`` is the newest time (µs), 0 where there are no events.
+    ``rejected_share`` leaves them out. ``refused_before`` of the duplicates were refused by an earlier run:
+    neither ``rejected_share`` nor ``rows_valid`` counts them. ``batch`` is a condition on both tables that
+    picks the rows of this run's batch (default: all). ``proven``: the ids of all other events were unique
+    when they were published, so that a day's run need not count them again: the batch's, which every core
+    gets, are held against each other and against those. ``newest_us`` is the newest time (µs), 0 where there
+    are no events.
     """
     in_batch = sf.lit(True) if batch is None else batch
     outside = sf.lit(False)
@@ -77,11 +80,11 @@ def bronze_metrics(
     found["newest_us"] = found["newest_us"] or 0
     return {
         "rows_in": rows_in,
-        "rows_valid": kept + duplicates,
+        "rows_valid": kept + duplicates - refused_before,
         "rows_unaccounted": rows_in - kept - duplicates - rows_rejected,
         "kept_not_stored": kept - found.pop("stored"),
         "rejected_not_stored": rows_rejected - refused["rows"],
-        "rejected_share": share(rows_rejected - rows_erased, rows_in - rows_erased),
+        "rejected_share": share(rows_rejected - rows_erased, rows_in - rows_erased - refused_before),
         "repeated_event_ids": repeated,
         **found,
     }

@@ -15,6 +15,7 @@ from pipelines.ingest.deduplicate import deduplicate
 from pipelines.ingest.event_ids import with_event_id
 from pipelines.ingest.files import reading
 from pipelines.ingest.items import add_categories, read_items
+from pipelines.ingest.known import part_known
 from pipelines.ingest.lateness import part_late
 from pipelines.ingest.quarantine import read_quarantine
 from pipelines.ingest.sources import read_source
@@ -32,7 +33,8 @@ BROADCAST_IDS: Final = 1_000_000
 class Intake:
     """What a run takes in: of the source, events in ``[start, end)``; or with ``retry`` what was refused.
 
-    ``late_before``: a new event before this time is refused. ``full_refresh`` replaces both tables.
+    ``late_before``: a new event before this time is refused, unless it is retried: it came in time, and only
+    what was refused as late stays so. ``full_refresh`` replaces both tables.
     """
 
     start: datetime | None = None
@@ -50,6 +52,7 @@ EVERYTHING: Final = Intake()
 class IngestResult:
     """What became of a batch: ``events_in = kept + duplicates + sum(rejected)``, checked.
 
+    ``refused_before`` of the duplicates are refused rows that an earlier batch has brought to quarantine.
     ``conflicts`` counts event ids that came with more than one payload. ``skipped`` rows lie outside
     the run's ``start`` and ``end`` and are not part of ``events_in``. ``min_ts`` and ``max_ts`` span
     the batch's valid events, duplicates included.
@@ -60,6 +63,7 @@ class IngestResult:
     duplicates: int
     conflicts: int
     rejected: dict[str, int] = field(default_factory=dict)
+    refused_before: int = 0
     skipped: int = 0
     min_ts: datetime | None = None
     max_ts: datetime | None = None
@@ -70,9 +74,10 @@ def ingest(
 ) -> IngestResult:
     """Append the source's new events to ``bronze/events`` and its refused rows to ``events_rejected``.
 
-    A run over the same input keeps nothing and counts duplicates; refused rows of the same ``batch_id``
-    are replaced. Where bronze holds an event id already, bronze keeps its row: what was published stays
-    as it was, and another payload only counts as a conflict.
+    A run over the same input keeps nothing and counts duplicates, refused rows that quarantine holds among
+    them (``part_known``); refused rows of the same ``batch_id`` are replaced. Where bronze holds an event id
+    already, bronze keeps its row: what was published stays as it was, and another payload only counts as a
+    conflict.
 
     The source is read once to look at it, once for the events and, where rows were refused, once for
     these: cheaper than keeping a copy of it (measured).
@@ -100,11 +105,13 @@ def ingest_rows(
     partitions = partition_count(survey.valid, config.spark, spark.sparkContext.defaultParallelism)
     anew = intake.full_refresh or not warehouse.exists(EVENTS)
     bronze = None if anew else _held(warehouse, survey, valid, source_ids)
-    some_refused = bool(survey.rejected)
-    limit = intake.late_before
+    some_refused, known = bool(survey.rejected), None
+    limit = None if intake.retry else intake.late_before
     if limit and bronze is not None and survey.min_ts and survey.min_ts < limit:
         valid, late = part_late(valid, bronze, limit, source_ids)
         refused, some_refused = refused.unionByName(late), True
+    if some_refused and not (batch.replaces_all or batch.retries):
+        refused, known = part_known(warehouse, refused, batch)
     if config.items is not None:
         valid = add_categories(valid, read_items(spark, config.items))
     single = deduplicate(valid, bronze, partitions, source_ids)
@@ -121,12 +128,14 @@ def ingest_rows(
     with reading(path):
         kept = write_events(warehouse, with_event_id(new, source_ids), batch)
         rejected = write_rejected(warehouse, strip_suppressed(refused, warehouse), batch, some_refused)
+    refused_before = known.get["rows"] if known else 0
     result = IngestResult(
         events_in=survey.events,
         kept=kept,
-        duplicates=seen.get["duplicates"] or 0,
+        duplicates=(seen.get["duplicates"] or 0) + refused_before,
         conflicts=seen.get["conflicts"],
         rejected=rejected,
+        refused_before=refused_before,
         skipped=survey.skipped,
         min_ts=survey.min_ts,
         max_ts=survey.max_ts,

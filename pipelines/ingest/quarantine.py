@@ -3,14 +3,14 @@
 import json
 from functools import reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.config.model import Source
 from pipelines.errors import SourceError
 from pipelines.ingest.csv_source import parse_lines
 from pipelines.ingest.json_source import parse_objects
-from pipelines.ingest.reasons import ERASED
+from pipelines.ingest.reasons import LATE
 from pipelines.ingest.records import BAD_ENCODING, Records
 from pipelines.ingest.sources import raw_rows, source_records
 from pipelines.ingest.write import REJECTED
@@ -21,17 +21,20 @@ def read_quarantine(warehouse: Warehouse, source: Source) -> DataFrame:
     """The raw rows of ``bronze/events_rejected``, under the source's columns as they are mapped now.
 
     A text line is read by the columns that its file had, a row of Parquet or Delta from its JSON. A line that
-    is not UTF-8 stays refused, and so does one of an erased user, which has no payload. SourceError where
-    there is none, or a line lacks a mapped column.
+    is not UTF-8 or came too late stays refused, and so does one without payload, which named an erased user.
+    SourceError where there is none, or a line lacks a mapped column.
     """
     rejected = warehouse.read(REJECTED) if warehouse.exists(REJECTED) else None
     if rejected is None or rejected.isEmpty():
         raise SourceError(f"{warehouse.path(REJECTED)}: no row was refused, so that none can be tried again")
     records = source_records(source)
-    unreadable = F.col("reason").isin(BAD_ENCODING, ERASED)
-    lines = rejected.where(~unreadable).select(F.col("raw").alias("value"), "file", "layout")
-    parts = [_read_alike(lines, records, layout) for layout in _layouts(lines)]
-    stay = rejected.where(unreadable).select("raw", "layout", "file", F.col("reason").alias("fault"))
+    lines = rejected.where(_readable()).withColumnRenamed("raw", "value")
+    late = F.col("reason") == LATE
+    parts = []
+    for layout in _layouts(lines):
+        parts.append(_read_alike(lines.where(~late), records, layout))
+        parts.append(_read_alike(lines.where(late), records, layout).withColumn("fault", F.lit(LATE)))
+    stay = rejected.where(~_readable()).select("raw", "layout", "file", F.col("reason").alias("fault"))
     nothing = [F.lit(None).cast("string").alias(ours) for ours in records.columns]
     parts.append(stay.select(*nothing, "raw", "layout", "file", "fault"))
     return raw_rows(reduce(DataFrame.unionByName, parts), records)
@@ -43,8 +46,7 @@ def users_of_lines(rejected: DataFrame, theirs: str) -> DataFrame | None:
     ``theirs`` is the source's name for the user id; lines of a file without it are left out.
     """
     records = Records("bronze/events_rejected", "csv", {"user_id": theirs})
-    readable = ~F.col("reason").isin(BAD_ENCODING, ERASED)
-    lines = rejected.where(readable).select(F.col("raw").alias("value"), "file", "layout")
+    lines = rejected.where(_readable()).select(F.col("raw").alias("value"), "file", "layout")
     parts = [
         _read_alike(lines, records, layout)
         for layout in _layouts(lines)
@@ -54,6 +56,11 @@ def users_of_lines(rejected: DataFrame, theirs: str) -> DataFrame | None:
         return None
     own = ("raw", "layout", F.trim("user_id").alias("user_id"))
     return reduce(DataFrame.unionByName, (part.select(*own) for part in parts))
+
+
+def _readable() -> Column:
+    """Refused rows whose payload is text; one that named an erased user has none."""
+    return F.col("raw").isNotNull() & (F.col("reason") != BAD_ENCODING)
 
 
 def _layouts(lines: DataFrame) -> list[str | None]:

@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.ingest.reasons import ERASED
+from pipelines.ingest.records import BAD_ENCODING, BROKEN_JSON, WRONG_FIELD_COUNT
 from pipelines.suppressed import Suppressed, suppressed
 from pipelines.warehouse import Warehouse
 
@@ -18,9 +19,20 @@ BLOCK_BYTES: Final = 64
 
 PAYLOAD: Final = ("raw", "layout", "file")
 
+RUN: Final = 6
+"""An id of so many words is found wherever it stands: a UUID has 5. A longer one as a field of its own."""
+
 _TOKEN: Final = re.compile(r"\w+")
-_FIELD: Final = re.compile(r"[^,;|\t\"'\s{}\[\]]+")
+_HARD: Final = r",;\t\r\n\"'{}\[\]"
+_FIELDS: Final = tuple(re.compile(f"[^{_HARD}{more}]+") for more in ("", "|", r"|\s", "|:="))
+"""What stands between delimiters; the further ones are parts of some ids."""
+_LABEL: Final = re.compile(r"[:=]")
+_BARE: Final = " \"'"
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _HEX: Final = re.compile(r"0x((?:[0-9A-Fa-f]{2})+)")
+
+UNREADABLE: Final = frozenset((BAD_ENCODING, WRONG_FIELD_COUNT, BROKEN_JSON))
+"""Reasons of lines whose fields are not where they should be: any of them may be the user's."""
 
 Batches = Iterable[pa.RecordBatch]
 
@@ -50,9 +62,11 @@ def reject_suppressed(checked: DataFrame, warehouse: Warehouse) -> DataFrame:
 
 
 def strip_suppressed(refused: DataFrame, warehouse: Warehouse) -> DataFrame:
-    """Refused rows, those that name an erased user anywhere in their payload as ``erased`` and without it.
+    """Refused rows, those that name an erased user anywhere in their payload without it.
 
-    A line that cannot be read has no user id, but may hold one.
+    A line that cannot be read has no user id, but may hold one. The row keeps its own reason: that it names a
+    user may be chance, and it is the source's fault all the same. A number is taken for an id only in a line
+    that cannot be read or has no user: elsewhere it is as well an item.
     """
     found = suppressed(warehouse.root)
     return refused if found is None else refused.mapInArrow(_stripper(found), refused.schema)
@@ -63,37 +77,62 @@ def _stripper(found: Suppressed) -> Callable[[Batches], Iterator[pa.RecordBatch]
 
     def strip(batches: Batches) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            named = [
-                raw is not None and any(found.key.hash(name) in found.hashes for name in names_in(raw))
-                for raw in batch.column("raw").to_pylist()
-            ]
-            yield without_payload(batch, named)
+            rows = zip(
+                *(batch.column(name).to_pylist() for name in ("raw", "user_id", "reason")), strict=True
+            )
+            yield without_payload(batch, [names_one(*row) for row in rows])
+
+    def names_one(raw: str | None, user: str | None, reason: str) -> bool:
+        if raw is None:
+            return False
+        anything = user is None or reason in UNREADABLE
+        names = (name for name in names_in(raw) if anything or not _NUMBER.fullmatch(name))
+        return any(found.key.hash(name) in found.hashes for name in names)
 
     return strip
 
 
-def without_payload(batch: pa.RecordBatch, erased: list[bool]) -> pa.RecordBatch:
-    """Refused rows, the ones marked with the reason ``erased`` and no payload."""
+def without_payload(batch: pa.RecordBatch, named: list[bool], reason: str | None = None) -> pa.RecordBatch:
+    """Refused rows, the ones marked without payload, and for ``reason`` where one is given."""
+    instead = dict.fromkeys(PAYLOAD) | ({} if reason is None else {"reason": reason})
     columns = []
     for field, column in zip(batch.schema, batch.columns, strict=True):
-        values = column.to_pylist() if field.name in (*PAYLOAD, "reason") else None
-        if values is None:
+        if field.name in instead:
+            values = zip(named, column.to_pylist(), strict=True)
+            kept = [instead[field.name] if gone else value for gone, value in values]
+            columns.append(pa.array(kept, field.type))
+        else:
             columns.append(column)
-            continue
-        instead = ERASED if field.name == "reason" else None
-        kept = [instead if gone else value for gone, value in zip(erased, values, strict=True)]
-        columns.append(pa.array(kept, field.type))
     return pa.record_batch(columns, schema=batch.schema)
 
 
 def names_in(raw: str) -> set[str]:
-    """What in a payload could be an id: words, and fields between delimiters, quotes or blanks.
+    """What in a payload could be an id, about ten candidates a word.
+
+    Runs of up to ``RUN`` words with what stands between them, and fields between delimiters, less quotes and
+    blanks around them, and less a label in front.
 
     >>> sorted(names_in("7,a-1"))
-    ['1', '7', 'a', 'a-1']
+    ['1', '7', '7,a', '7,a-1', 'a', 'a-1']
+    >>> {"John Smith", "+49 12"} <= names_in("cut,John Smith, tel:+49 12")
+    True
     """
-    texts = payload_texts(raw)
-    return {name for text in texts for pattern in (_TOKEN, _FIELD) for name in pattern.findall(text)}
+    return {name for text in payload_texts(raw) for names in (_runs(text), _fields(text)) for name in names}
+
+
+def _runs(text: str) -> Iterator[str]:
+    words = [word.span() for word in _TOKEN.finditer(text)]
+    for place, (start, _) in enumerate(words):
+        for _, end in words[place : place + RUN]:
+            yield text[start:end]
+
+
+def _fields(text: str) -> Iterator[str]:
+    for pattern in _FIELDS:
+        for field in pattern.findall(text):
+            for name in (field, _LABEL.split(field, maxsplit=1)[-1]):
+                if bare := name.strip(_BARE):
+                    yield bare
 
 
 def payload_texts(raw: str) -> list[str]:
@@ -106,12 +145,15 @@ def payload_texts(raw: str) -> list[str]:
     if hexed := _HEX.fullmatch(raw):
         payload = bytes.fromhex(hexed[1])
         texts += [payload.decode("latin-1"), payload.decode("utf-8", "replace")]
-    if "\\" in raw:
-        escaped = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), raw)
-        texts.append(re.sub(r"\\(.)", r"\1", escaped))
-    if '""' in raw:
-        texts.append(raw.replace('""', '"'))
-    return texts
+    escaped = [_unescape(text) for text in texts if "\\" in text]
+    return [*texts, *escaped, *(text.replace('""', '"') for text in texts if '""' in text)]
+
+
+def _unescape(text: str) -> str:
+    """A text with JSON's escapes resolved; half of a pair of surrogates is U+FFFD, as it cannot be hashed."""
+    text = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), text)
+    text = re.sub(r"\\(.)", r"\1", text)
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def hmac_sha256(text: Column, inner: Column, outer: Column) -> Column:

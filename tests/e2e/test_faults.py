@@ -199,7 +199,7 @@ def test_a_clock_that_jumps(undisturbed: Undisturbed, tmp_path: Path) -> None:
     behind = case.build(sources[9], now=noon, set=["gates.max_rejected_share=1.0"])
     assert behind["rejected"]["future"] > 0
     assert published(str(warehouse)).watermark >= ahead.watermark  # type: ignore[union-attr]
-    case.build(None, retry_rejected=True, set=["gates.max_rejected_share=1.0"])
+    case.build(None, retry_rejected=True)
     require_equal(warehouse, undisturbed.second)
 
 

@@ -93,6 +93,21 @@ def test_bronze_passes_when_every_row_is_accounted_for(spark: SparkSession) -> N
     require(report)
 
 
+def test_rows_refused_before_are_no_fault_of_this_run_nor_events(spark: SparkSession) -> None:
+    metrics = bronze_metrics(
+        table(spark, [], EVENTS),
+        table(spark, [("b",)], "batch_id string"),
+        rows_in=10,
+        kept=0,
+        duplicates=8,
+        rows_rejected=2,
+        rows_erased=1,
+        refused_before=5,
+    )
+    assert metrics["rows_unaccounted"] == 0
+    assert metrics["rows_valid"] == 3 and metrics["rejected_share"] == 0.25
+
+
 @pytest.mark.parametrize(
     ("new", "repeated"),
     [(["e3", "e4"], 0), (["e3", "e3"], 1), (["e1", "e3"], 1), (["e1", "e1"], 2), ([None, "e3"], 0), ([], 0)],

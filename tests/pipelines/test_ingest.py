@@ -151,7 +151,8 @@ def test_the_same_input_again_keeps_nothing(warehouse, tmp_path):
     assert again.rejected == {"wrong_field_count": 1}
     assert len(rejected(warehouse)) == 1  # replaced, as the batch is the same
     other = run(warehouse, config, "b2")
-    assert (other.kept, len(rejected(warehouse))) == (0, 2)
+    assert (other.kept, other.duplicates, other.refused_before, other.rejected) == (0, 4, 1, {})
+    assert len(rejected(warehouse)) == 1  # a new batch, but no new row
     assert events(warehouse, *COLUMNS) == before
     fresh = run(warehouse, config, "b3", full_refresh=True)
     assert (fresh.kept, fresh.duplicates, len(rejected(warehouse))) == (2, 1, 1)

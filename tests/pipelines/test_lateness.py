@@ -73,6 +73,24 @@ def test_refused_rows_get_in_once_their_type_is_mapped(warehouse: Warehouse, tmp
     assert len(rejected(warehouse)) == 3
 
 
+def test_a_retried_row_came_in_time_and_a_late_one_did_not(warehouse: Warehouse, tmp_path: Path) -> None:
+    """Whatever the watermark is by now; late rows stay, read by whatever columns."""
+    rows = [row(1, SECOND + 9), row(2, SECOND, "share"), row(3, SECOND - 1), row(4, SECOND - 2, "other")]
+    path = write(tmp_path / "a.csv", [HEADER, row(0, SECOND)])
+    run(warehouse, configure(path))
+    write(path, [HEADER, *rows])
+    first = run(warehouse, configure(path), "b2", late_before=LIMIT)
+    assert first.rejected == {"late": 1, "unknown_event_type": 2}
+    mended = configure(path, source={"event_types": {"view": "browse", "share": "feedback"}})
+    far = datetime(2024, 1, 9, tzinfo=UTC)
+    again = run(warehouse, mended, "b3", retry=True, late_before=far)
+    assert (again.events_in, again.kept, again.rejected) == (3, 1, {"late": 1, "unknown_event_type": 1})
+    assert [user for (user,) in events(warehouse, "user_id")] == ["u0", "u1", "u2"]
+    assert rejected(warehouse) == [("late", rows[2]), ("unknown_event_type", rows[3])]
+    unlimited = run(warehouse, mended, "b4", retry=True)
+    assert (unlimited.kept, unlimited.rejected) == (0, again.rejected), "late once, late for good"
+
+
 def test_nothing_refused_is_nothing_to_try_again(warehouse: Warehouse, tmp_path: Path) -> None:
     config = configure(write(tmp_path / "a.csv", [HEADER, GOOD]))
     with pytest.raises(SourceError, match="no row was refused"):

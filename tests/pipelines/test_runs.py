@@ -184,7 +184,8 @@ def test_a_warehouse_of_another_config_is_refused_in_one_line() -> None:
         ({}, {"source__columns__category_id": "category"}),
         ({"source__columns__event_type": "type", "source__event_types": {"pv": "browse"}},
          {"source__event_types": {"pv": "browse", "share": "feedback"}}),
-        ({}, {"source__columns__event_type": "type", "source__event_types": {"pv": "browse"}}),
+        ({"source__columns__event_id": "id"},
+         {"source__columns__event_type": "type", "source__event_types": {"pv": "browse"}}),
     ],
 )  # fmt: skip
 def test_a_source_may_grow(before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -194,6 +195,23 @@ def test_a_source_may_grow(before: dict[str, Any], after: dict[str, Any]) -> Non
     smaller = replace(pointer, settings=settings_json(config(**before | after)), config_fingerprint="other")
     with pytest.raises(WarehouseError, match="was published with"):
         require_same_settings("w", smaller, built)
+
+
+def test_a_part_of_derived_ids_may_not_be_mapped_later() -> None:
+    """With types that were unknown, events of the lookback would come under other ids, and count twice."""
+    built = config()
+    pointer = Published("r", NOON, NOON, None, {}, fingerprint(built), settings_json(built), {})
+    typed = {"source__columns__event_type": "type", "source__event_types": {"pv": "browse"}}
+    with pytest.raises(WarehouseError) as caught:
+        require_same_settings("w", pointer, config(**typed))
+    assert str(caught.value) == (
+        "warehouse w was published with source.columns.event_type = unset, this config says type; "
+        "source.event_types = {}, this config says unset; source.event_types.pv = unset, this config says "
+        "browse; event ids are derived from source.columns.event_type, so that events read again would count "
+        "twice; use --full-refresh to rebuild it, or another --warehouse"
+    )
+    with pytest.raises(WarehouseError, match=r"says 1h; use --full-refresh"):
+        require_same_settings("w", pointer, config(sessions__gap="1h"))
 
 
 @pytest.mark.parametrize(
