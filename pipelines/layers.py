@@ -1,5 +1,6 @@
 """The silver and gold layers of a run: rows written, measured and judged."""
 
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -55,8 +56,9 @@ def _make_silver(run: Run, outcome: Outcome, work: Work, made: DataFrame, fitted
     assert as_of is not None
     with run.progress.stage("sessions, hops and returns") as stage:
         sessions = _of(made, "session")
-        if work.late is not None:
-            _supersede(run, work.late, sessions)
+        old = _made_anew(run, work, as_of)
+        if old is not None:
+            run.warehouse.append(superseded(old, sessions, _of(made, "user"), run.run_id), SUPERSEDED)
         work.put(warehouse, sessions, SESSIONS, "t.ordinal <= k.sessions")
         work.put(warehouse, _of(made, "user"), USERS, "false")
         measure = partial(
@@ -160,13 +162,23 @@ def _of(made: DataFrame, name: str) -> DataFrame:
     return made.where(F.col(name).isNotNull()).select(f"{name}.*")
 
 
-def _supersede(run: Run, late: DataFrame, sessions: DataFrame) -> None:
-    """Keep the ids of sessions that late events did away with."""
-    assert run.pointer is not None
-    old = run.warehouse.read(SESSIONS, run.pointer.versions[SESSIONS]).join(late, "user_id", "left_semi")
+def _made_anew(run: Run, work: Work, as_of: datetime) -> DataFrame | None:
+    """Published sessions of users whose rows are all made anew; None where no id is to be kept of any.
+
+    One that begins at or after ``as_of`` only waits: a later run makes it again, under its id.
+    """
+    version = None if run.pointer is None else run.pointer.versions.get(SESSIONS)
+    if version is None or work.starts_over or (work.kept is not None and work.late is None):
+        return None
+    old = run.warehouse.read(SESSIONS, version).where(F.col("start_ts") < F.lit(as_of))
+    return old if work.late is None else old.join(work.late, "user_id", "left_semi")
+
+
+def superseded(old: DataFrame, sessions: DataFrame, users: DataFrame, run_id: str) -> DataFrame:
+    """Ids of old sessions that late events did away with, of ``users`` who are still there."""
     gone = old.select("user_id", "session_id").join(sessions.select("session_id"), "session_id", "left_anti")
-    rows = gone.select("user_id", "session_id", F.lit(run.run_id).alias("run_id"))
-    run.warehouse.append(rows, SUPERSEDED)
+    present = gone.join(users.select("user_id"), "user_id", "left_semi")
+    return present.select("user_id", "session_id", F.lit(run_id).alias("run_id"))
 
 
 def _one(frame: DataFrame) -> dict[str, Any]:

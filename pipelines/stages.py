@@ -66,7 +66,7 @@ def _everything(
             stage.say(f"before {as_of.isoformat()}")
         fitted = fitted or learn_fit(run, ordered, events.where(F.col("ts") < F.lit(as_of)), as_of)
         _note_fit(outcome, fitted)
-        work = Work(ordered, totals)
+        work = Work(ordered, totals, starts_over=request.full_refresh)
         make_tables(run, outcome, work, fitted, spec)
         with run.progress.stage("evidence for hopping"):
             people, rule = run.warehouse.read(USERS), session_rule(run.config)

@@ -15,12 +15,14 @@ class Work:
     ``kept`` is None where all rows are made anew. Else it has a row for each user with earlier rows:
     ``user_id``, the number of ``sessions`` and of ``chunks`` that stay, and the ordinal of the ``target``
     that the first new chunk begins with; and ``late`` has the ``user_id`` of those of whom nothing stays.
+    A run that ``starts_over`` goes on from nothing that is published.
     """
 
     ordered: DataFrame
     totals: Mapping[str, float]
     kept: DataFrame | None = None
     late: DataFrame | None = None
+    starts_over: bool = False
 
     def put(
         self, warehouse: Warehouse, rows: DataFrame, table: str, stays: str, by: tuple[str, ...] = ()

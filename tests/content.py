@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
+from deltalake import DeltaTable
 
 from pipelines.reading import read_published_table
 
@@ -45,6 +47,13 @@ def digest(warehouse: Path, tables: tuple[str, ...] = TABLES) -> dict[str, str]:
         name: hashlib.md5("\n".join(rows).encode()).hexdigest()
         for name, rows in contents(warehouse, tables).items()
     }
+
+
+def require_forgotten(warehouse: Path, versions: Mapping[str, int]) -> None:
+    """These versions of tables can't be read back."""
+    for name, version in versions.items():
+        with pytest.raises(Exception, match=r"version|log segment|not found"):
+            DeltaTable(str(warehouse / name), version=version).to_pyarrow_table()
 
 
 def row_sums(warehouse: Path, without: Set[str] = frozenset()) -> dict[str, int]:

@@ -27,8 +27,10 @@ _SCHEMA: Final = pa.schema(
         pa.field("places_before", pa.int64(), nullable=False),
         pa.field("places_after", pa.list_(pa.string())),
         pa.field("proven", pa.bool_()),
+        pa.field("sequence_versions", pa.map_(pa.int64(), pa.int64())),
     ]
 )
+_MAPS: Final = [field.name for field in _SCHEMA if pa.types.is_map(field.type)]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Receipt:
     places_before: int = 0
     places_after: list[str] = field(default_factory=list)  # in files of the warehouse and of models
     proven: bool | None = None  # None while it has only begun
+    sequence_versions: dict[int, int] = field(default_factory=dict)  # of gold/user_sequences -> users it held
 
     def to_plain(self) -> dict[str, Any]:
         """As plain values, for the summary."""
@@ -63,7 +66,14 @@ def write_receipt(root: str, receipt: Receipt) -> None:
     rows = pa.Table.from_pylist([row | maps], schema=_SCHEMA)
     commit = CommitProperties(custom_metadata={"userMetadata": receipt.run_id})
     path = f"{root}/{TABLE}"
-    write_deltalake(path, rows, mode="append", commit_properties=commit, configuration=_CONFIGURATION)
+    write_deltalake(
+        path,
+        rows,
+        mode="append",
+        schema_mode="merge",  # a table of before a column was added
+        commit_properties=commit,
+        configuration=_CONFIGURATION,
+    )
 
 
 def last_receipt(root: str, erasure_id: str) -> Receipt | None:
@@ -74,9 +84,6 @@ def last_receipt(root: str, erasure_id: str) -> Receipt | None:
     found = DeltaTable(path).to_pyarrow_table(filters=[("erasure_id", "=", erasure_id)]).to_pylist()
     if not found:
         return None
-    row = max(found, key=lambda one: (one["at"], one["status"] == "done"))
-    maps = {
-        name: dict(row[name] or ())
-        for name in ("rows_removed", "versions_before", "versions_after", "models")
-    }
-    return Receipt(**(row | maps))
+    newest = max(found, key=lambda one: (one["at"], one["status"] == "done"))
+    row = {name: newest.get(name) for name in _SCHEMA.names}  # an older table has no column of later ones
+    return Receipt(**(row | {name: dict(row[name] or ()) for name in _MAPS}))

@@ -11,13 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from deltalake import DeltaTable
 
 from pipelines.carry import publish_again, record_upkeep
 from pipelines.erasure.derived import derived_ids
-from pipelines.erasure.models import artefacts_with, models_with, tag_models
+from pipelines.erasure.models import (
+    Holders,
+    artefacts_with,
+    models_naming,
+    models_with,
+    tag_models,
+    untagged,
+    versions_with,
+)
 from pipelines.erasure.needles import Needles
 from pipelines.erasure.receipt import Receipt, last_receipt, write_receipt
 from pipelines.erasure.scan import Place, read_ids, scan
@@ -27,7 +35,7 @@ from pipelines.errors import ConfigError, SeqloomError
 from pipelines.ingest.write import REJECTED
 from pipelines.lock import Lock, local_folder, located
 from pipelines.old_versions import delta_tables, forget_old_versions
-from pipelines.pointer import Published, published
+from pipelines.pointer import Published, publications, published
 from pipelines.progress import Progress
 from pipelines.publish import restore
 from pipelines.registered import Registered, client_of, models_of, tracking_uri
@@ -37,6 +45,7 @@ from pipelines.turns import hold_lock_in_turn
 from pipelines.warehouse import Warehouse, require_writable
 
 SHOWN_PLACES = 5
+Key = TypeVar("Key", str, int)
 
 
 def _now() -> datetime:
@@ -151,7 +160,10 @@ def _begin(
 def _registry(request: EraseRequest, progress: Progress) -> Registry:
     uri = tracking_uri(request.tracking)
     if uri is None:
-        progress.say("no registry is named (--tracking, MLFLOW_TRACKING_URI): no model is tagged or searched")
+        progress.say(
+            "no registry is named (--tracking, MLFLOW_TRACKING_URI): no model is tagged or searched; "
+            "a later run with --tracking tags those that were fitted on these users"
+        )
         return Registry(None, [])
     progress.say("asking the model registry")
     client = client_of(uri)
@@ -172,7 +184,7 @@ def _plan(erasure: Erasure) -> Mapping[str, Any]:
         "users_found": len(search.found),
         "rows": rows,
         "places": len(search.places),
-        "models": models_with(erasure.folder, erasure.registry.models, search.users),
+        "models": models_with(Holders(erasure.folder, search.users), erasure.registry.models),
     }
 
 
@@ -189,10 +201,35 @@ def _done_before(erasure: Erasure) -> Mapping[str, Any] | None:
     if held is None or not set(hashes) <= held.hashes:
         raise _unknown(erasure)
     receipt = last_receipt(root, _erasure_id(hashes))
-    if receipt is None or not receipt.proven:
+    if receipt is None or not receipt.versions_after:  # cut off before its proof
         return None
+    models = erasure.registry.models
+    fitted = _larger(receipt.models, models_naming(models, receipt.sequence_versions))
+    left = len(untagged(models, fitted, receipt.erasure_id))
+    if left:
+        erasure.progress.say(
+            f"these users were erased before; {left:,} models fitted on them have no tag yet"
+        )
+    if left or not receipt.proven:
+        return _finish(erasure, replace(receipt, models=fitted))
     erasure.progress.say("these users were erased before; nothing is left to do")
     return receipt.to_plain() | {"seconds": erasure.progress.seconds}
+
+
+def _finish(erasure: Erasure, done: Receipt) -> Mapping[str, Any]:
+    """Tag and search the models that an erasure left over, such as one without their registry; the receipt.
+
+    The warehouse holds nothing of the users, so its tables and old versions stay as they are. The files of
+    models are searched for users alone: from which sessions and events ids were derived is forgotten.
+    """
+    progress = erasure.progress
+    begun = replace(done, run_id=erasure.run_id, status="begun", at=_now(), places_after=[], proven=None)
+    write_receipt(erasure.root, begun)
+    _tag(erasure, begun)
+    with progress.stage("look for the users in the models' files") as stage:
+        left = list(artefacts_with(erasure.registry.models, erasure.search.needles))
+        stage.say(f"{len(left):,} places")
+    return _close(erasure, begun, left, published(erasure.root))
 
 
 def _erase(erasure: Erasure, lock: Lock | None) -> Mapping[str, Any]:
@@ -222,14 +259,7 @@ def _erase(erasure: Erasure, lock: Lock | None) -> Mapping[str, Any]:
         stage.say(", ".join(f"{rows:,} of {table}" for table, rows in begun.rows_removed.items() if rows))
     with progress.stage("publish"):
         publish_again(warehouse, pointer, lock, erasure.started_at)
-    if erasure.registry.client is not None:
-        tag_models(
-            erasure.registry.client,
-            erasure.registry.models,
-            begun.models,
-            begun.erasure_id,
-            erasure.started_at,
-        )
+    _tag(erasure, begun)
     with progress.stage("remove old versions") as stage:
         stage.say(f"{_forget(erasure, warehouse, lock):,} files")
     return _prove(erasure, begun, pointer)
@@ -238,6 +268,7 @@ def _erase(erasure: Erasure, lock: Lock | None) -> Mapping[str, Any]:
 def _begun(erasure: Erasure, hashes: list[str]) -> Receipt:
     """What the run is going to remove, written down; or the larger figures of a run that was cut off."""
     search, folder = erasure.search, erasure.folder
+    holders = Holders(folder, search.users)
     rows = {name: rows_of_users(folder, name, search.users) for name in user_tables(folder)}
     receipt = Receipt(
         erasure_id=_erasure_id(hashes),
@@ -248,12 +279,17 @@ def _begun(erasure: Erasure, hashes: list[str]) -> Receipt:
         users_found=len(search.found),
         rows_removed=rows,
         versions_before=_versions(folder),
-        models=models_with(folder, erasure.registry.models, search.users),
+        models=models_with(holders, erasure.registry.models),
         places_before=len(search.places),
+        sequence_versions=versions_with(holders, publications(erasure.root)),
     )
     earlier = last_receipt(erasure.root, receipt.erasure_id)
     if earlier is not None and not earlier.proven:
         receipt = _with_earlier(receipt, earlier)
+    if earlier is not None:
+        versions = _larger(receipt.sequence_versions, earlier.sequence_versions)
+        named = models_naming(erasure.registry.models, versions)
+        receipt = replace(receipt, sequence_versions=versions, models=_larger(receipt.models, named))
     write_receipt(erasure.root, receipt)
     return receipt
 
@@ -270,23 +306,27 @@ def _with_earlier(receipt: Receipt, earlier: Receipt) -> Receipt:
     )
 
 
+def _tag(erasure: Erasure, begun: Receipt) -> None:
+    registry = erasure.registry
+    if registry.client is not None:
+        tag_models(registry.client, registry.models, begun.models, begun.erasure_id, erasure.started_at)
+
+
 def _prove(erasure: Erasure, begun: Receipt, pointer: Published | None) -> Mapping[str, Any]:
-    """The scan after the work, and the receipt; SeqloomError where an id was found."""
+    """The scan after the work, and the receipt."""
     search, progress = erasure.search, erasure.progress
     with progress.stage("look for the users again") as stage:
         left = [str(place) for place in scan(erasure.folder, search.needles)]
         left += artefacts_with(erasure.registry.models, search.needles)
         stage.say(f"{len(left):,} places")
-    receipt = replace(
-        begun,
-        status="done",
-        at=_now(),
-        versions_after=_versions(erasure.folder),
-        places_after=left,
-        proven=not left,
-    )
+    return _close(erasure, replace(begun, versions_after=_versions(erasure.folder)), left, pointer)
+
+
+def _close(erasure: Erasure, begun: Receipt, left: list[str], pointer: Published | None) -> Mapping[str, Any]:
+    """The receipt of an erasure that is done; SeqloomError where an id is ``left`` in a place."""
+    receipt = replace(begun, status="done", at=_now(), places_after=left, proven=not left)
     write_receipt(erasure.root, receipt)
-    summary = receipt.to_plain() | {"seconds": progress.seconds}
+    summary = receipt.to_plain() | {"seconds": erasure.progress.seconds}
     error = _left(erasure.root, left) if left else None
     record_upkeep(erasure.root, erasure.run_id, erasure.started_at, pointer, summary=summary, error=error)
     if error:
@@ -340,7 +380,7 @@ def _erasure_id(hashes: list[str]) -> str:
     return hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()[:16]
 
 
-def _larger(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+def _larger(one: dict[Key, int], other: dict[Key, int]) -> dict[Key, int]:
     return {name: max(one.get(name, 0), other.get(name, 0)) for name in sorted(one.keys() | other.keys())}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipelines.build import BuildRequest, build
+from pipelines.pointer import Published, require_published
 from pipelines.synthetic.generate import generate
 from pipelines.synthetic.settings import Settings
 from tests.generated import SOURCE
@@ -58,6 +59,9 @@ class Case:
 
     def path(self, warehouse: str = "warehouse") -> Path:
         return self.folder / warehouse
+
+    def published(self, warehouse: str = "warehouse") -> Published:
+        return require_published(str(self.path(warehouse)))
 
     def write(self, events: pd.DataFrame, name: str, files: int = 1) -> Path:
         """The events as a folder of CSV files, dealt out in their order."""

@@ -14,7 +14,8 @@ from pipelines.erasure import EraseRequest, erase_users
 from pipelines.erasure.derived import derived_ids
 from pipelines.erasure.needles import Needles
 from pipelines.erasure.scan import scan
-from tests.content import row_sums
+from pipelines.pointer import require_published
+from tests.content import TABLES, require_forgotten, row_sums
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("spark"), pytest.mark.timeout(7200)]
 ERASED = 100
@@ -29,12 +30,13 @@ def test_a_hundred_users_of_globo(shared_data: Path, tmp_path: Path) -> None:
     given = {"config": str(config), "source": str(globo / "clicks.parquet"), "warehouse": str(root)}
     build(BuildRequest(**given, set=more))
     needles = Needles([*victims, *derived_ids(root, victims)])
-    before = row_sums(root, without=set(victims))
+    before, old = row_sums(root, without=set(victims)), require_published(str(root))
     began = time.perf_counter()
     receipt = erase_users(EraseRequest(str(root), victims, now=datetime.now(UTC)))
     print(receipt, f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
     assert receipt["proven"] and receipt["users_found"] == ERASED and receipt["places_before"] > 0
     assert row_sums(root, without=set(victims)) == before == row_sums(root)
+    require_forgotten(root, {name: old.versions[name] for name in TABLES})
     summary = build(BuildRequest(**given, set=more, full_refresh=True, fit="frozen"))
     assert summary["rejected"]["erased"] > 0
     assert list(scan(root, needles)) == []

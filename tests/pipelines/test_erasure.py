@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from pipelines.old_versions import delta_tables
 from pipelines.pointer import require_published
 from pipelines.publish import read_published, restore
 from pipelines.reading import read_table
+from pipelines.registered import VARIABLE
 from pipelines.runs import last_runs, run_metrics
 from pipelines.suppressed import KEY_FILE, KEY_VARIABLE, suppressed
 from pipelines.warehouse import Warehouse
+from tests.content import require_forgotten
 from tests.pipelines.small_warehouse import NAMED, START, USERS, VICTIMS, files, make, rows
 
 NOW = START + timedelta(days=40)
@@ -88,9 +91,7 @@ def test_all_of_a_user_goes_and_nothing_of_others(
     assert new.watermark == old.watermark and new.versions == {
         name: version for name, version in receipt["versions_after"].items() if name != "scores/users"
     }
-    for name in receipt["rows_removed"]:
-        with pytest.raises(Exception, match=r"version|log segment|not found"):
-            DeltaTable(str(folder / name), version=old.versions.get(name, 0)).to_pyarrow_table()
+    require_forgotten(folder, {name: old.versions.get(name, 0) for name in receipt["rows_removed"]})
     warehouse = Warehouse(spark, str(folder), "next")
     assert restore(warehouse, new) == []  # the next run finds the tables as published
     assert read_published(warehouse, "silver/sessions").count() == len(wanted["silver/sessions"])
@@ -247,36 +248,116 @@ def test_the_next_build_compares_itself_with_the_last(folder: Path) -> None:
     assert run_metrics(str(folder), require_published(str(folder)).run_id) == figures
 
 
-def test_models_are_tagged_and_their_files_searched(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The model of the first day never saw the user of the last."""
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The client of a registry on SQLite that an erasure knows by ``--tracking`` only."""
     monkeypatch.chdir(tmp_path)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     mlflow.set_tracking_uri(uri)
+    monkeypatch.delenv(VARIABLE)  # MLflow has just set it
     client = mlflow.MlflowClient(uri)
     client.create_registered_model("next-item")
-    experiment = client.create_experiment("e", artifact_location=(tmp_path / "artifacts").as_uri())
-    gold = folder / "gold" / "user_sequences"
-    for version in range(2):
-        run = client.create_run(experiment)
-        client.log_text(run.info.run_id, "for 815 items" if version else "for x@home", "card.md")
-        tags = {
-            "seqloom.table": str(gold),
-            "seqloom.table_version": str(version),
-            "seqloom.table_versions": json.dumps({"gold/user_sequences": version}),
-            "seqloom.as_of": str(START + timedelta(days=version + 1)),
-        }
-        source = f"runs:/{run.info.run_id}/"
-        client.create_model_version("next-item", source, run_id=run.info.run_id, tags=tags)
+    client.create_experiment("e", artifact_location=(tmp_path / "artifacts").as_uri())
+    return client
+
+
+def register(client: Any, folder: Path, version: int, card: str) -> None:
+    """Register a model that was fitted on a publication, with a file."""
+    run = client.create_run(client.get_experiment_by_name("e").experiment_id)
+    client.log_text(run.info.run_id, card, "card.md")
+    tags = {
+        "seqloom.table": str(folder / "gold" / "user_sequences"),
+        "seqloom.table_version": str(version),
+        "seqloom.table_versions": json.dumps({"gold/user_sequences": version}),
+        "seqloom.as_of": str(START + timedelta(days=version + 1)),
+    }
+    source = f"runs:/{run.info.run_id}/"
+    client.create_model_version("next-item", source, run_id=run.info.run_id, tags=tags)
+
+
+def tags_of(client: Any) -> dict[int, dict[str, str]]:
+    return {int(one.version): one.tags for one in client.search_model_versions("name='next-item'")}
+
+
+def test_models_are_tagged_and_their_files_searched(folder: Path, registry: Any) -> None:
+    """The model of the first day never saw the user of the last."""
+    uri = registry.tracking_uri
+    register(registry, folder, 0, "for x@home")
+    register(registry, folder, 1, "for 815 items")
     with pytest.raises(SeqloomError, match="models:/next-item/1"):
         erase(folder, "x@home", tracking=uri)
-    tags = {one.version: one.tags for one in client.search_model_versions("name='next-item'")}
+    tags = tags_of(registry)
     assert "erased_users" not in tags[1] and tags[2]["erased_users"] == "1"
-    client.log_text(client.get_model_version("next-item", "1").run_id, "clean", "card.md")
-    assert erase(folder, "x@home", tracking=uri)["models"] == {"models:/next-item/2": 1}
+    registry.log_text(registry.get_model_version("next-item", "1").run_id, "clean", "card.md")
+    again = erase(folder, "x@home", tracking=uri)
+    assert again["proven"] and again["models"] == {"models:/next-item/2": 1}
     assert erase(folder, "815", "u-1", tracking=uri)["models"] == {
         "models:/next-item/1": 2, "models:/next-item/2": 2,
     }  # fmt: skip
-    tags = {one.version: one.tags for one in client.search_model_versions("name='next-item'")}
+    tags = tags_of(registry)
     assert (tags[1]["erased_users"], tags[2]["erased_users"]) == ("2", "3") and tags[1]["erased_at"]
+
+
+def test_a_later_run_tags_the_models_of_an_erasure_without_registry(
+    folder: Path, registry: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also a model that is registered in between; its files are searched, and no table changes."""
+    uri = registry.tracking_uri
+    register(registry, folder, 0, "never saw the user")
+    register(registry, folder, 1, "for x@home")
+    first = erase(folder, "x@home")
+    assert first["proven"] and (first["models"], first["sequence_versions"]) == ({}, {"1": 1})
+    assert "a later run with --tracking tags those" in capsys.readouterr().err
+    tables = {name: DeltaTable(str(folder / name)).version() for name in delta_tables(folder)}
+    register(registry, folder, 1, "registered later")
+
+    with pytest.raises(SeqloomError, match=r"2 places: models:/next-item/2, model: card\.md"):
+        erase(folder, "x@home", tracking=uri)
+    assert "2 models fitted on them have no tag yet" in capsys.readouterr().err
+    tags = tags_of(registry)
+    assert {number: own.get("erased_users") for number, own in tags.items()} == {1: None, 2: "1", 3: "1"}
+    registry.log_text(registry.get_model_version("next-item", "2").run_id, "clean", "card.md")
+    done = erase(folder, "x@home", tracking=uri)
+    assert done["proven"] and done["models"] == {"models:/next-item/2": 1, "models:/next-item/3": 1}
+    assert {key: done[key] for key in ("rows_removed", "versions_before", "versions_after")} == {
+        key: first[key] for key in ("rows_removed", "versions_before", "versions_after")
+    }
+    after = {name: DeltaTable(str(folder / name)).version() for name in delta_tables(folder)}
+    assert {name for name in tables if tables[name] != after[name]} == {"ops/erasures", "ops/runs"}
+    before = files(folder)
+    assert erase(folder, "x@home", tracking=uri)["run_id"] == done["run_id"]
+    assert "nothing is left to do" in capsys.readouterr().err and files(folder) == before
+
+
+def test_a_cut_off_erasure_without_registry_can_be_tagged_later(
+    folder: Path, registry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off with the old versions gone, before its proof."""
+    register(registry, folder, 1, "clean")
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing, "_prove", die)
+        with pytest.raises(KeyboardInterrupt):
+            erase(folder, "x@home")
+    again = erase(folder, "x@home", tracking=registry.tracking_uri)
+    assert again["proven"] and again["models"] == {"models:/next-item/1": 1}
+    assert tags_of(registry)[1]["erased_users"] == "1"
+
+
+def test_receipts_of_before_they_kept_versions_are_read(folder: Path) -> None:
+    """The table has no such column; the next receipt brings it."""
+    from pipelines.erasure.receipt import Receipt, last_receipt, write_receipt
+
+    old = Receipt("one", "run-1", "done", NOW, ["hash"], 1, rows_removed={"bronze/events": 2}, proven=True)
+    write_receipt(str(folder), old)
+    path = str(folder / ERASURES)
+    rows = DeltaTable(path).to_pyarrow_table().drop_columns("sequence_versions")
+    shutil.rmtree(path)
+    write_deltalake(path, rows)
+    assert last_receipt(str(folder), "one") == old
+    new = replace(old, run_id="run-2", at=NOW + timedelta(days=1), sequence_versions={3: 1})
+    write_receipt(str(folder), new)
+    assert last_receipt(str(folder), "one") == new

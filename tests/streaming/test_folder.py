@@ -2,6 +2,7 @@
 
 import gzip
 import importlib
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config import load_config
+from pipelines.erasure import EraseRequest, erase_users
+from pipelines.erasure.needles import Needles
+from pipelines.erasure.scan import scan
 from pipelines.errors import ConfigError, LockedError, SeqloomError, SourceError
 from pipelines.ingest import ingest
 from pipelines.pointer import published
 from pipelines.streaming import StreamRequest, stream
+from pipelines.streaming.request import CHECKPOINTS
 from pipelines.warehouse import Warehouse
 from tests.e2e.builds import NOW
 from tests.pipelines.ingest_cases import events, rejected
@@ -138,6 +143,23 @@ def test_a_second_reader_of_a_stream_is_turned_away(case: Stream, warehouse: War
     assert [error.exit_status for error in met] == [4]
     assert case.run()["batches"] == 0
     assert [user for (user,) in events(warehouse, "user_id")] == ["u1"]
+
+
+def test_erased_users_do_not_come_back_with_a_replay(case: Stream, warehouse: Warehouse) -> None:
+    """Their events in a further file, and then, without the checkpoint, all files from the beginning."""
+    case.arrive_csv("a.csv", [row(1), row(2), row(1, SECOND + 1, kind="buy")])
+    case.run()
+    assert erase_users(EraseRequest(str(case.warehouse), ["u1"], now=NOW))["proven"]
+    case.arrive_csv("b.csv", [row(1), row(3)])
+    again = case.run()
+    assert (again["events_kept"], again["duplicates"], again["rejected"]) == (1, 0, {"erased": 1})
+    shutil.rmtree(case.warehouse / CHECKPOINTS)
+    replay = case.run()
+    assert (replay["events_kept"], replay["duplicates"], replay["rejected"]) == (0, 2, {"erased": 3})
+    assert [user for (user,) in events(warehouse, "user_id")] == ["u2", "u3"]
+    refused = warehouse.read("bronze/events_rejected").select("reason", "raw", "layout", "file").collect()
+    assert [tuple(one) for one in refused] == [("erased", None, None, None)] * 4
+    assert list(scan(case.warehouse, Needles(["u1"]))) == []
 
 
 def test_an_unreadable_file_stops_the_stream_until_it_is_taken_away(
