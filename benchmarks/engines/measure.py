@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-SAMPLE_SECONDS, SCRATCH_SECONDS, POLL_SECONDS = 0.2, 1.0, 0.01
+SAMPLE_SECONDS, SCRATCH_SECONDS, POLL_SECONDS = 0.2, 1.0, 0.02
 GIB = 2**30
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -57,6 +58,13 @@ def measure(command: Sequence[str], out: Path, environment: Mapping[str, str] | 
 def log_of(out: Path) -> Path:
     """What the program said that wrote ``out``."""
     return out.parent / f"{out.name}.log"
+
+
+def answer_of(out: Path) -> dict[str, Any]:
+    """The last line of JSON that the program said."""
+    lines = [line for line in log_of(out).read_text().splitlines() if line.startswith("{")]
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found
 
 
 @dataclass
@@ -113,11 +121,11 @@ def watch(command: Sequence[str], out: Path) -> tuple[int, Cost]:
     return status, Cost(seconds, cpu, samples.peak_bytes, folder_bytes(out), disk, scratch_bytes)
 
 
-def folder_bytes(folder: Path) -> int:
-    """Of all its files; one that vanishes meanwhile counts nothing."""
+def folder_bytes(folder: Path, ending: str = "") -> int:
+    """Of all its files whose names end so; one that vanishes meanwhile counts nothing."""
     total = 0
     for place, _, names in os.walk(folder):
-        for name in names:
+        for name in (one for one in names if one.endswith(ending)):
             with suppress(FileNotFoundError):
                 total += (Path(place) / name).stat().st_size
     return total
