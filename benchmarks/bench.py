@@ -5,10 +5,12 @@
     python benchmarks/bench.py --events 20000000 100000000 --engines seqloom polars duckdb
 
 Task `sequences`: raw Parquet to each user's last 1,024 events with session ordinals (benchmarks/engines).
-Task `sessions`: the session part alone, beside RePlay's Sessionizer. Every engine is a process of its own,
-start-up included; the order changes from round to round, results must have equal hashes, and the table gives
-medians, the ratio to every engine in turn, processor seconds, peak memory of all its processes and bytes
-written. Writes bench/results.jsonl, bench/table.md and bench/cost.png.
+Task `sessions`: the session part alone, beside RePlay's Sessionizer. `seqloom` is the path of its jobs;
+`seqloom_packed` is what Spark could do with Arrow blobs, which no job uses. Every engine is a process of its
+own, from its start until its last process has ended; the order changes from round to round, results must have
+equal hashes, and the table gives medians, the ratio to every engine in turn, processor seconds, peak memory
+of all its processes, bytes of the result and bytes sent to disks, spill and temporary files included. With
+`--heavy` the other users follow a Zipf law. Writes bench/results.jsonl, bench/table.md and bench/cost.png.
 """
 
 import argparse
@@ -27,7 +29,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.engines.check import content, sessions
-from benchmarks.engines.data import make
+from benchmarks.engines.data import made
 from benchmarks.engines.measure import GIB, Cost, measure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,12 +37,14 @@ PEERS, REPLAY = ROOT / ".venv-peers" / "bin" / "python", ROOT / ".venv-replay" /
 ENGINES = {
     "sequences": {
         "seqloom": (Path(sys.executable), "with_seqloom.py", ()),
+        "seqloom_packed": (Path(sys.executable), "with_seqloom_packed.py", ()),
         "polars": (PEERS, "with_polars.py", ()),
         "duckdb": (PEERS, "with_duckdb.py", ()),
         "spark_windows": (Path(sys.executable), "with_spark_windows.py", ()),
     },
     "sessions": {
         "seqloom": (Path(sys.executable), "with_seqloom.py", ("sessions",)),
+        "seqloom_packed": (Path(sys.executable), "with_seqloom_packed.py", ("sessions",)),
         "replay": (REPLAY, "with_replay.py", ()),
     },
 }
@@ -72,8 +76,7 @@ def run(task: str, engine: str, source: Path, events: int, out: Path) -> Result:
 def rounds(task: str, engines: list[str], asked: argparse.Namespace) -> Iterator[Result]:
     """Every engine ``--repeat`` times on each size; RuntimeError where two of them disagree."""
     for events in asked.events:
-        source = asked.out / f"events-{events}-{asked.heavy:g}"
-        make(events, source, asked.heavy)
+        source = made(asked.out, events, asked.heavy, zipf=asked.heavy > 0)
         expected = None
         for number in range(asked.repeat):
             turn = number % len(engines)
@@ -93,7 +96,8 @@ def table(results: list[Result]) -> str:
         own = [one for one in results if (one.task, one.events) == (task, events)]
         engines = list(dict.fromkeys(sorted((one.engine for one in own), key=list(ENGINES[task]).index)))
         seconds = {name: median(one.cost.seconds for one in own if one.engine == name) for name in engines}
-        heads = ["engine", "s", "from–to", *(f"× {name}" for name in engines), "CPU s", "GiB", "MB written"]
+        heads = ["engine", "s", "from–to", *(f"× {name}" for name in engines), "CPU s", "GiB"]
+        heads += ["MB written", "MB to disk"]
         lines = [f"**{task}, {events:,} events**", "", _row(heads), _row(["---"] * len(heads))]
         for name in engines:
             costs = [one.cost for one in own if one.engine == name]
@@ -103,6 +107,7 @@ def table(results: list[Result]) -> str:
             cells.append(f"{median(cost.cpu_seconds for cost in costs):.0f}")
             cells.append(f"{median(cost.peak_bytes for cost in costs) / GIB:.1f}")
             cells.append(f"{median(cost.written_bytes for cost in costs) / 1e6:.0f}")
+            cells.append(f"{median(cost.disk_bytes for cost in costs) / 1e6:.0f}")
             lines.append(_row(cells))
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
@@ -153,10 +158,18 @@ def main() -> None:
     results = []
     with (asked.out / "results.jsonl").open("w") as lines:
         for task in asked.tasks:
-            for result in rounds(task, [name for name in ENGINES[task] if name in asked.engines], asked):
+            engines = [name for name in ENGINES[task] if name in asked.engines]
+            if not engines:
+                tell(f"{task}: left out, none of {', '.join(asked.engines)} does it")
+                continue
+            if len(engines) == 1:
+                tell(f"{task}: {engines[0]} is alone, its results are compared with no other's")
+            for result in rounds(task, engines, asked):
                 results.append(result)
                 lines.write(json.dumps(asdict(result)) + "\n")
                 lines.flush()
+    if not results:
+        parser.error(f"none of {', '.join(asked.engines)} does {', '.join(asked.tasks)}")
     (asked.out / "table.md").write_text(table(results) + "\n")
     plot(results, asked.out / "cost.png")
     print(table(results))

@@ -2,24 +2,26 @@
 
     python benchmarks/increment.py --events 20000000 --out increment
     python benchmarks/increment.py --events 200000 --out increment --days 2
+    python benchmarks/increment.py --events 20000000 --out increment --share 0.5 --days 3  # above 1 M a day
 
 Builds generated events of thirty days but for the last one, then days of which each touches a share of the
 users: drawn from those who were active in the week before, from all, and from the active ones with a tenth
 who were there on the day before and whose events come two days late, in turn. A drawn user gets the events
-that some user has on the last day, so that sessions are like all others. Every run is a process of the job.
-Prints seconds beyond Spark's start, as a share of the full build's, and for each table the bytes of the files
-that the day wrote, beside those of the rows that it put in (their number × the table's bytes per row).
+that some user has on the last day, so that sessions are like all others. At the end the last day comes once
+more, of which nothing is new. Every run is a process of the job, measured by benchmarks/engines/measure.py.
+Prints seconds beyond Spark's start, as a share of the full build's, processor time and peak memory of all
+processes, and for each table the bytes of the files that the day wrote, beside those of the rows that it put
+in (their number × the table's bytes per row) and as a share of the table.
 """
 
 import argparse
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import deltalake
 import numpy as np
@@ -28,6 +30,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.engines.measure import GIB, Cost, answer_of, measure
+from pipelines.ingest import BROADCAST_IDS
 from pipelines.synthetic.generate import generate
 from pipelines.synthetic.settings import Settings
 
@@ -39,6 +45,24 @@ START = "start Spark"
 DAYS = 30
 DAY = timedelta(days=1)
 DAY_US = DAY // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run: what it took, and its summary."""
+
+    cost: Cost
+    summary: dict[str, Any]
+
+    @property
+    def seconds(self) -> float:
+        """Beyond Spark's start."""
+        return float(sum(took for stage, took in self.summary["seconds"].items() if stage != START))
+
+    def __str__(self) -> str:
+        kept, rows = self.summary["events_kept"], self.summary["rows_written"]
+        took = f"{self.cost.cpu_seconds:.0f} s of CPU, {self.cost.peak_bytes / GIB:.1f} GiB at most"
+        return f"{kept:,} events kept, {rows:,} gold rows written; {self.cost.seconds:.1f} s in all, {took}"
 
 
 @dataclass(frozen=True)
@@ -69,22 +93,14 @@ class Site:
         )  # fmt: skip
         pq.write_table(events.to_table(filter=time >= self.last_day), self.out / "day.parquet")
 
-    def run(self, source: Path) -> tuple[float, str]:
-        """Seconds of a run beyond Spark's start, and what it said it did."""
+    def run(self, source: Path) -> Done:
+        """Run the job."""
         window_end = f"source.window.end={(self.settings.start + 365 * DAY).isoformat()}"
         words = ["--config", str(ROOT / "conf" / "demo.toml")]
         words += ["--set", "source.format=parquet", "--set", window_end]
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "jobs" / "build_sequences.py"), *words, "--source", str(source),
-             "--warehouse", str(self.warehouse)],
-            stdout=subprocess.PIPE, text=True, check=True,
-        )  # fmt: skip
-        summary = json.loads(done.stdout.splitlines()[-1])
-        seconds = sum(took for stage, took in summary["seconds"].items() if stage != START)
-        return (
-            seconds,
-            f"{summary['events_kept']:,} events kept, {summary['rows_written']:,} gold rows written",
-        )
+        words += ["--source", str(source), "--warehouse", str(self.warehouse)]
+        job = str(ROOT / "jobs" / "build_sequences.py")
+        return Done(measure([sys.executable, job, *words], self.warehouse), answer_of(self.warehouse))
 
     def day(self, number: int, users: pa.Array, late: float, random: np.random.Generator) -> Path:
         """A folder with one file: each of ``users`` does what another one did on the last day.
@@ -121,8 +137,8 @@ class Site:
         )
 
 
-def written(before: dict[str, int], warehouse: Path) -> Iterator[tuple[str, int, int]]:
-    """Of each table: bytes of new files, and bytes of the rows that were put in."""
+def written(before: dict[str, int], warehouse: Path) -> Iterator[tuple[str, int, int, int]]:
+    """Of each table: bytes of new files, bytes of the rows that were put in, and all its bytes."""
     for name in TABLES:
         table = deltalake.DeltaTable(f"{warehouse}/{name}")
         old = deltalake.DeltaTable(f"{warehouse}/{name}", version=before[name])
@@ -137,7 +153,35 @@ def written(before: dict[str, int], warehouse: Path) -> Iterator[tuple[str, int,
             for commit in commits
             if commit["operation"] == "WRITE"
         )
-        yield name, sum(size for path, size, _ in files if path not in known), round(appended * per_row)
+        new, whole = (sum(size for path, size, _ in files if path not in old) for old in (known, set()))
+        yield name, new, round(appended * per_row), whole
+
+
+def show_day(done: Done, before: dict[str, int], warehouse: Path) -> None:
+    """How a day's ids were looked up, and what it wrote."""
+    shuffled = done.summary["events_in"] > BROADCAST_IDS
+    print(f"  its ids were {'shuffled with those of all events' if shuffled else 'sent to every core'}")
+    for name, files, rows, whole in written(before, warehouse):
+        sizes = f"{files / 1e6:8.1f} MB written, {rows / 1e6:8.2f} MB of rows"
+        shares = f"{files / max(rows, 1):6.1f} x, {files / max(whole, 1):.1%} of the table"
+        print(f"  {name:22} {sizes}, {shares}")
+
+
+def show_days(full: Done, runs: dict[str, list[Done]], idle: Done, history: int) -> None:
+    """Medians of each kind beside the full build and a run of ``history`` events with nothing new."""
+
+    def each(cpu_seconds: float) -> str:
+        return f"{cpu_seconds / history * 1e6:.2f} µs an event of the history"
+
+    print(f"\nthe last day once more, nothing new: {idle.seconds:.1f} s; {idle}")
+    print(f"  {each(idle.cost.cpu_seconds)}")
+    for kind, days in runs.items():
+        if days:
+            middle = median(done.seconds for done in days)
+            share = f"{middle / full.seconds:.1%} of the full build"
+            more = median(done.cost.cpu_seconds for done in days) - idle.cost.cpu_seconds
+            print(f"\n{kind}: median {middle:.1f} s of {len(days)} days, {share}")
+            print(f"  {more:.0f} s of CPU more than with nothing new, {each(more)}")
 
 
 def tell(text: str) -> None:
@@ -150,7 +194,12 @@ def main() -> None:
     )
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--out", type=Path, required=True, help="folder for events and warehouse")
-    parser.add_argument("--share", type=float, default=0.01, help="of the users that a day touches")
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=0.01,
+        help="of the users that a day touches, as far as enough were active",
+    )
     parser.add_argument("--days", type=int, default=9, help="days to run, of the three kinds in turn")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -159,8 +208,8 @@ def main() -> None:
         Settings(events=asked.events, days=DAYS, format="parquet", duplicates=0.0, malformed=0.0, late=0.0),
     )
     site.generate()
-    full, did = site.run(site.out / "before")
-    print(f"full build: {full:.1f} s beyond Spark's start; {did}")
+    full = site.run(site.out / "before")
+    print(f"full build: {full.seconds:.1f} s beyond Spark's start; {full}")
     random = np.random.default_rng(1)
     recent, everyone = site.users()
     kinds = {
@@ -168,29 +217,28 @@ def main() -> None:
         "any": (everyone, 0.0),
         "active, a tenth of them late": (recent, 0.1),
     }
-    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
+    runs: dict[str, list[Done]] = {kind: [] for kind in kinds}
+    history, folder = full.summary["events_kept"], site.out / "before"
     count = round(asked.share * len(everyone))
     before_them = recent[:0]
     for number in range(asked.days):
         kind = list(kinds)[number % len(kinds)]
         pool, late = kinds[kind]
-        users = pool.take(pa.array(random.choice(len(pool), count, replace=False)))
+        users = pool.take(pa.array(random.choice(len(pool), min(count, len(pool)), replace=False)))
         if late:
             users = pa.concat_arrays([before_them[: round(late * count)], users]).unique()[:count]
         before_them = users
         before = {name: deltalake.DeltaTable(f"{site.warehouse}/{name}").version() for name in TABLES}
-        took, did = site.run(site.day(number, users, late, random))
-        seconds[kind].append(took)
-        print(f"\nday {number}, {count:,} of {len(everyone):,} users, {kind}: {took:.1f} s; {did}")
-        for name, files, rows in written(before, site.warehouse):
-            sizes = f"{files / 1e6:8.1f} MB written, {rows / 1e6:8.2f} MB of rows"
-            print(f"  {name:22} {sizes}, {files / max(rows, 1):6.1f} x")
-    for kind, took in seconds.items():
-        if took:
-            middle = median(took)
-            print(
-                f"\n{kind}: median {middle:.1f} s of {len(took)} days, {middle / full:.1%} of the full build"
-            )
+        folder = site.day(number, users, late, random)
+        done = site.run(folder)
+        runs[kind].append(done)
+        history += done.summary["events_kept"]
+        print(
+            f"\nday {number}, {len(users):,} of {len(everyone):,} users, {kind}: {done.seconds:.1f} s; {done}"
+        )
+        show_day(done, before, site.warehouse)
+    if asked.days:
+        show_days(full, runs, site.run(folder), history)
 
 
 if __name__ == "__main__":

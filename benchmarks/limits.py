@@ -4,11 +4,14 @@
     python benchmarks/limits.py --tasks 10000 --maps 1000 --files 20000
 
 - tasks: an empty task for each of N partitions: seconds and driver memory a task costs the scheduler;
-- shuffle: N map and N reduce tasks with one row each: what N × N blocks cost;
+- shuffle: N map and N reduce tasks, a row from every one to every one: what N × N blocks cost, none empty;
 - log: a Delta table of N files that only its log knows (statistics of two columns, as ours): its bytes, and
   the seconds and memory to open it and to find the files of a day.
 
-Every figure is a process of its own in local mode; pipelines/README.md (Sizing) says what follows from them.
+MiB are the driver's heap: what it held beyond the start after a collection, the peak of its old generation
+(what outlived collections while it ran) and of all of it (the pools' peaks summed: garbage not yet collected
+is in there, the less the smaller ``--memory``). Every figure is a process of its own in local mode, where
+tasks share that heap; pipelines/README.md (Sizing) says what follows from them.
 """
 
 import argparse
@@ -19,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -39,12 +43,32 @@ COLUMNS = pa.schema(
 )
 
 
-def used_memory(spark: SparkSession) -> float:
-    """MiB of the driver's heap that is in use after a collection."""
-    assert spark.sparkContext._jvm is not None
-    runtime = spark.sparkContext._jvm.java.lang.Runtime.getRuntime()
-    spark.sparkContext._jvm.System.gc()
-    return float(runtime.totalMemory() - runtime.freeMemory()) / 2**20
+class Heap:
+    """What becomes of the driver's heap from now on."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self.jvm: Any = spark.sparkContext._jvm
+        beans = self.jvm.java.lang.management.ManagementFactory.getMemoryPoolMXBeans()
+        self.pools = [bean for bean in beans if bean.getType().name() == "HEAP"]
+        self.before = self.held()
+        for pool in self.pools:
+            pool.resetPeakUsage()
+
+    def held(self) -> float:
+        """MiB in use after a collection."""
+        runtime = self.jvm.java.lang.Runtime.getRuntime()
+        self.jvm.System.gc()
+        return float(runtime.totalMemory() - runtime.freeMemory()) / 2**20
+
+    def figures(self) -> dict[str, float]:
+        """MiB held, beyond those before, and at the peaks."""
+        peaks = {pool.getName(): pool.getPeakUsage().getUsed() / 2**20 for pool in self.pools}
+        old = sum(peak for name, peak in peaks.items() if "Old" in name)
+        return {
+            "MiB held": self.held() - self.before,
+            "MiB old at peak": old,
+            "MiB at peak": sum(peaks.values()),
+        }
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -56,20 +80,21 @@ def timed(work: Callable[[], object]) -> float:
 def tasks(spark: SparkSession, count: int, _folder: Path) -> dict[str, float]:
     """Of an empty task for each partition."""
     spark.range(0, 100, 1, 100).write.format("noop").mode("overwrite").save()
-    before = used_memory(spark)
+    heap = Heap(spark)
     took = timed(lambda: spark.range(0, count, 1, count).write.format("noop").mode("overwrite").save())
-    return {"ms a task": 1e3 * took / count, "MiB": used_memory(spark) - before}
+    return {"ms a task": 1e3 * took / count, **heap.figures()}
 
 
 def shuffle(spark: SparkSession, count: int, _folder: Path) -> dict[str, float]:
-    """Of a row from every map task to every tenth reduce task."""
+    """Of a row from every map task to every reduce task."""
     spark.conf.set("spark.sql.adaptive.enabled", "false")
-    spark.range(0, 100, 1, 10).repartition(10, "id").write.format("noop").mode("overwrite").save()
-    before = used_memory(spark)
-    frame = spark.range(0, count * count // 10, 1, count).repartition(count, "id")
-    took = timed(lambda: frame.write.format("noop").mode("overwrite").save())
+    spark.range(0, 100, 1, 10).repartition(10).write.format("noop").mode("overwrite").save()
+    heap = Heap(spark)
     blocks = count * count
-    return {"µs a block": 1e6 * took / blocks, "s": took, "MiB": used_memory(spark) - before}
+    # Without columns to hash, each map task deals its rows out in turn: as many as there are reducers.
+    frame = spark.range(0, blocks, 1, count).repartition(count)
+    took = timed(lambda: frame.write.format("noop").mode("overwrite").save())
+    return {"µs a block": 1e6 * took / blocks, "s": took, **heap.figures()}
 
 
 def log(spark: SparkSession, count: int, folder: Path) -> dict[str, float]:
@@ -87,10 +112,10 @@ def log(spark: SparkSession, count: int, folder: Path) -> dict[str, float]:
         return len(spark.read.format("delta").load(path).where(one_day).inputFiles())
 
     bytes_ = sum(file.stat().st_size for file in (folder / "table" / "_delta_log").iterdir())
-    before = used_memory(spark)
+    heap = Heap(spark)
     first = timed(of_a_day)
     found = {"bytes a file": bytes_ / count, "s to open": first, "s again": timed(of_a_day)}
-    found["MiB"] = used_memory(spark) - before
+    found |= heap.figures()
     DeltaTable(path).create_checkpoint()
     spark.sql("CLEAR CACHE")
     found["s by delta-rs, checkpointed"] = timed(lambda: DeltaTable(path).file_uris())
@@ -106,6 +131,9 @@ def add(day: int, number: int) -> AddAction:
     return AddAction(name, 40_000_000, {}, 1_700_000_000_000, True, json.dumps(stats))
 
 
+OPEN = {"spark.driver.extraJavaOptions": "--add-opens=java.management/sun.management=ALL-UNNAMED"}
+"""Without it py4j may not call the beans of memory pools."""
+
 PROBES = {"tasks": tasks, "shuffle": shuffle, "log": log}
 
 
@@ -120,7 +148,7 @@ def main() -> None:
     parser.add_argument("--probe", nargs=2, metavar=("NAME", "COUNT"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.probe:
-        settings = {"spark.driver.memory": asked.memory, "spark.sql.shuffle.partitions": "8"}
+        settings = {"spark.driver.memory": asked.memory, "spark.sql.shuffle.partitions": "8", **OPEN}
         spark = start_spark("seqloom limits", settings)
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(PROBES[asked.probe[0]](spark, int(asked.probe[1]), Path(folder))))

@@ -3,54 +3,90 @@
     python benchmarks/sizing.py
     python benchmarks/sizing.py --events-per-day 3e7 2e9 --history-days 90 --hours 2 --core-hour 0.05
 
-Prints two tables in Markdown: a day's run, and a build of the whole history. The constants were measured
-on two cores by benchmarks/increment.py and benchmarks/whole_job.py, `--events 20000000`; measure yours,
-and change them. What a driver must hold comes from benchmarks/limits.py.
+Prints two tables in Markdown: a day's run, and a build of the whole history. The constants were measured on
+two cores; each says which command prints it: measure yours, and change them.
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pipelines.ingest import BROADCAST_IDS
 
 BUILD_US = 54.0
-"""Processor time of a build, µs an event, gates included."""
+"""Processor time of a build, µs an event, gates included: `whole_job.py --events 20000000`."""
 
 KNOWN_US = 3.3
 """Of a day's run, for each event of the history: new ids are looked for among all, once to take them in and
-once to judge that."""
+once to judge that. `increment.py --events 20000000`, CPU of "nothing new" less that of `--events 20000`."""
+
+KNOWN_SHUFFLED_US = 6.0
+"""The same of a day with more than BROADCAST_IDS events, whose ids and all of the history's go through a
+shuffle instead: `increment.py --events 20000000 --share 0.5`. Provisional: not yet measured."""
 
 REWRITE_US = 7.0
-"""Of a day's run, for each event of the history in files that hold a touched user: these are written anew."""
+"""Of a day's run, for each event of the history in files that hold a touched user: these are written anew.
+`increment.py`, CPU more than with nothing new, less BUILD_US for the day's events, by the table's share."""
 
 START_S = 45.0
-"""What a run takes that has nothing to do: Spark's start, planning, small tables."""
+"""What a run takes that has nothing to do: Spark's start, planning, small tables. `increment.py --events
+20000`, seconds in all of "nothing new"."""
 
 BUSY = 0.7
-"""Share of their time that cores are at work: the last tasks of a stage end unevenly."""
+"""Share of their time that cores are at work: the last tasks of a stage end unevenly. `whole_job.py`."""
 
 PARTITION_EVENTS = 500_000
 """``spark.events_per_partition`` as it comes."""
+
+DAY_FACTOR = 4
+"""A day's run has partitions for so many times its events: with them come stored states and last sessions."""
 
 MAX_PARTITIONS = 5_000
 """A shuffle has partitions × partitions blocks, and a write a file in each (and bucket); see limits.py."""
 
 BYTES = {"bronze": 17.0, "silver": 17.0, "gold": 8.0}
-"""On disk, an event."""
+"""On disk, an event: `whole_job.py`."""
 
 SCRATCH_BYTES = 150.0
-"""On the workers' disks while a build runs, an event: the sort's shuffle, and rows kept for later passes."""
+"""On the workers' disks while a build runs, an event: the sort's shuffle, and rows kept for later passes.
+`whole_job.py`, scratch."""
 
 CORE_GIB = 3.0
-"""Memory of a core with one such partition: its share of the JVM, and its Python worker."""
+"""Memory of a core with one such partition: its share of the JVM, and its Python worker. `whole_job.py`."""
+
+DRIVER_GIB = 1.0
+"""Of a driver with little to hold. Our choice; `limits.py --memory 1g` passes with few tasks."""
+
+TASK_BYTES = 1_000.0
+"""Of the driver, a task of its largest stage: `limits.py`, tasks, MiB held. Provisional."""
+
+BLOCK_BYTES = 2.0
+"""Of the driver, a block of its largest shuffle: `limits.py`, shuffle, MiB old at peak. Provisional."""
+
+FILE_BYTES = 5_000.0
+"""Of the driver, a file in the log of a table that it reads: `limits.py`, log, MiB held. Provisional."""
+
+FILES = 8
+"""Live files in all tables, for each partition of a build: gold has one for each bucket of lengths."""
+
+
+def partitions(events: float) -> int:
+    """For that many events."""
+    return max(1, min(MAX_PARTITIONS, ceil(events / PARTITION_EVENTS)))
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of ``cpu_s`` processor seconds whose largest shuffle moves ``events``."""
+    """A run of ``cpu_s`` processor seconds whose largest shuffle moves ``events``; stored are ``history``."""
 
     cpu_s: float
     events: float
+    history: float
     hours: float
 
     @property
@@ -66,7 +102,7 @@ class Run:
     @property
     def partitions(self) -> int:
         """Of that shuffle."""
-        return max(1, min(MAX_PARTITIONS, ceil(self.events / PARTITION_EVENTS)))
+        return partitions(self.events)
 
     @property
     def partition_events(self) -> float:
@@ -78,16 +114,24 @@ class Run:
         """Memory of a core: what exceeds the usual partition comes on top, 200 bytes an event."""
         return CORE_GIB + (self.partition_events - PARTITION_EVENTS) * 200 / 2**30
 
+    @property
+    def driver_gib(self) -> float:
+        """Memory of the driver: tasks, blocks (of as many map tasks as partitions) and files of logs."""
+        files = FILES * partitions(self.history)
+        held = self.partitions * TASK_BYTES + self.partitions**2 * BLOCK_BYTES + files * FILE_BYTES
+        return DRIVER_GIB + held / 2**30
+
 
 def day(events: float, history: float, touched: float, hours: float) -> Run:
     """A day's run; ``touched`` is the share of the history's files that hold a user who came."""
-    cpu_us = events * BUILD_US + history * (KNOWN_US + touched * REWRITE_US)
-    return Run(cpu_us / 1e6, history * touched, hours)
+    known_us = KNOWN_US if events <= BROADCAST_IDS else KNOWN_SHUFFLED_US
+    cpu_us = events * BUILD_US + history * (known_us + touched * REWRITE_US)
+    return Run(cpu_us / 1e6, DAY_FACTOR * events, history, hours)
 
 
 def build(history: float, hours: float) -> Run:
     """Everything anew."""
-    return Run(history * BUILD_US / 1e6, history, hours)
+    return Run(history * BUILD_US / 1e6, history, history, hours)
 
 
 def number(value: float) -> str:
@@ -100,12 +144,13 @@ def number(value: float) -> str:
 
 def table(daily: list[float], asked: argparse.Namespace, of: Callable[[float], Run]) -> str:
     """A row for each size."""
-    heads = ["events a day", "cores", "GiB a core", "partitions", "events each", "core hours", "cost"]
+    heads = ["events a day", "cores", "GiB a core", "GiB of the driver", "partitions", "events each"]
+    heads += ["core hours", "cost"]
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for events in daily:
         run = of(events)
-        cells = [number(events), f"{run.cores:,}", f"{run.core_gib:.1f}", f"{run.partitions:,}"]
-        cells += [number(run.partition_events), f"{run.core_hours:,.1f}"]
+        cells = [number(events), f"{run.cores:,}", f"{run.core_gib:.1f}", f"{run.driver_gib:.1f}"]
+        cells += [f"{run.partitions:,}", number(run.partition_events), f"{run.core_hours:,.1f}"]
         cells.append(f"{run.core_hours * asked.core_hour:,.2f}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -4,8 +4,9 @@
     python benchmarks/small_build.py --events 10000 100000 300000 1000000 --repeat 1 --compare
 
 Generates the events, builds them into a new warehouse by a process of its own, and prints medians: seconds in
-all, until Spark has started (of it the JVM alone), and of each stage. ``--compare`` builds with every setting
-of ``pipelines.small`` switched off as well, which is how SMALL_BYTES was chosen.
+all, until Spark has started (of it the JVM alone: until py4j answers in a process that does nothing else),
+and of each stage. ``--compare`` builds with every setting of ``pipelines.small`` switched off as well, which
+is how SMALL_BYTES was chosen.
 """
 
 import argparse
@@ -26,6 +27,13 @@ from pipelines.synthetic.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 START = "start Spark"
+JVM = """
+import time
+from pyspark import SparkContext
+begin = time.perf_counter()
+SparkContext._ensure_initialized()
+print(time.perf_counter() - begin)
+"""
 USUAL = {
     "spark.sql.codegen.wholeStage": "true",
     "spark.sql.codegen.factoryMode": "FALLBACK",
@@ -60,6 +68,12 @@ def build(source: Path, folder: Path, settings: dict[str, str]) -> dict[str, flo
     return seconds | {"in all": time.perf_counter() - begin}
 
 
+def jvm_seconds() -> float:
+    """Until a new JVM answers."""
+    done = subprocess.run([sys.executable, "-c", JVM], check=True, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -74,14 +88,19 @@ def main() -> None:
             folder = Path(scratch) / str(events)
             generate(Settings(events=events), folder / "generated")
             taken: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+            bare = []
             for _ in range(asked.repeat):
+                bare.append(jvm_seconds())
                 for way, settings in ways.items():
                     taken[way].append(build(folder / "generated" / "events", folder, settings))
             for way, runs in taken.items():
                 middle = {stage: median(run[stage] for run in runs) for stage in runs[0]}
                 total = middle.pop("in all")
-                share = middle[START] / total
-                print(f"{events:,} events, {way}: {total:.1f} s in all, {share:.0%} of it {START}")
+                jvm, start = median(bare), middle[START]
+                print(
+                    f"{events:,} events, {way}: {total:.1f} s in all, {start / total:.0%} of it {START} "
+                    f"(the JVM alone {jvm:.1f} s, {jvm / total:.0%} of all)"
+                )
                 print("  " + ", ".join(f"{stage} {took:.1f}" for stage, took in middle.items()), flush=True)
 
 

@@ -1,19 +1,23 @@
 """What does the whole main job cost beside its core path, and how does it grow?
 
     python benchmarks/whole_job.py --events 1000000 4000000 --repeat 1 --out bench
+    python benchmarks/whole_job.py --events 20000000 100000000 --out bench
     python benchmarks/whole_job.py --events 20000000 --heavy 0 0.05 --out bench
 
 Builds the events of benchmarks/engines (every stage, gates, Delta, report) by a process of its own, and runs
-the core path on the same events in the same round. Prints medians: seconds, the ratio to the core path, the
-gates' share, peak memory of all processes, bytes written, bytes of ``gold/user_sequences`` an event, and each
-stage. ``--heavy`` gives that share of the events to one user.
+both core paths on the same events in the same round; sizes and shares take turns within a round. Prints
+medians of ``--repeat`` rounds (three by default): seconds until the last process has ended, the ratio to the
+faster core path, processor time and how busy it kept the cores, the gates' share, peak memory of all
+processes, bytes an event of each layer and of Spark's temporary files at their most, and each stage; at the
+end the ratios of the largest to the smallest size, and of a heavy user to none. ``--heavy`` gives that share
+of the events to one user; then the users of all cases follow a Zipf law (benchmarks/engines/data.py).
 """
 
 import argparse
-import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,8 +25,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.engines.data import DAYS, FIRST_S, make
-from benchmarks.engines.measure import GIB, Cost, measure
+from benchmarks.engines.data import DAYS, FIRST_S, made
+from benchmarks.engines.measure import GIB, Cost, answer_of, folder_bytes, measure
 from pipelines.instants import from_micros
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,57 +54,113 @@ min_vector_coverage = 0.0
 """
 
 
+LAYERS = ("bronze", "silver", "gold")
+CORE_PATHS = {"seqloom": "with_seqloom.py", "seqloom_packed": "with_seqloom_packed.py"}
+CORES = len(os.sched_getaffinity(0))
+
+
 @dataclass(frozen=True)
-class Built:
-    """One build of the whole job."""
+class Case:
+    """Events, and the share of them that one user has."""
+
+    events: int
+    heavy: float
+
+
+@dataclass(frozen=True)
+class Round:
+    """One build of the whole job, and the core paths beside it."""
 
     cost: Cost
     summary: dict[str, Any]
-    gold_bytes: int
+    layer_bytes: dict[str, int]
+    cores: dict[str, Cost]
 
 
-def build(source: Path, out: Path) -> Built:
-    """Run the job into a new warehouse."""
+def build(source: Path, out: Path) -> tuple[Cost, dict[str, Any], dict[str, int]]:
+    """Run the job into a new warehouse: what it took, its summary and the bytes of each layer."""
     target = out / "warehouse"
     shutil.rmtree(target, ignore_errors=True)
     (out / "job.toml").write_text(CONFIG)
     job = [sys.executable, str(ROOT / "jobs" / "build_sequences.py"), "--config", str(out / "job.toml")]
     cost = measure([*job, "--source", str(source), "--warehouse", str(target)], target)
-    log = (out / f"{target.name}.log").read_text()
-    gold = sum(file.stat().st_size for file in (target / "gold" / "user_sequences").rglob("*.parquet"))
-    return Built(cost, json.loads(log.splitlines()[-1]), gold)
+    sizes = {layer: folder_bytes(target / layer, ".parquet") for layer in LAYERS}
+    return cost, answer_of(target), sizes
 
 
-def core(source: Path, out: Path) -> Cost:
-    """The core path of the same events."""
-    target = out / "core"
+def core(name: str, source: Path, out: Path) -> Cost:
+    """A core path of the same events."""
+    target = out / f"core-{name}"
     shutil.rmtree(target, ignore_errors=True)
-    program = str(ROOT / "benchmarks" / "engines" / "with_seqloom.py")
+    program = str(ROOT / "benchmarks" / "engines" / CORE_PATHS[name])
     return measure(
         [sys.executable, program, str(source), str(target)], target, os.environ | {"PYTHONPATH": str(ROOT)}
     )
 
 
-def show(events: int, heavy: float, builds: list[Built], cores: list[Cost]) -> None:
-    seconds = [one.cost.seconds for one in builds]
-    middle, beside = median(seconds), median(cost.seconds for cost in cores)
-    gates = median(sum(one.summary["gate_seconds"].values()) for one in builds)
-    span = f"{min(seconds):.0f}–{max(seconds):.0f}"
-    print(f"\n{events:,} events, {heavy:.0%} of them one user's: {middle:.0f} s ({span})")
-    times = f"{middle / beside:.1f} × the core path ({beside:.1f} s)"
-    cpu = median(one.cost.cpu_seconds for one in builds)
-    times += f", {cpu:.0f} s of CPU = {cpu / events * 1e6:.0f} µs an event"
-    print(f"  {times}, gates {gates:.1f} s = {gates / middle:.1%}")
-    peak = median(one.cost.peak_bytes for one in builds) / GIB
-    written = median(one.cost.written_bytes for one in builds) / 1e6
-    gold = median(one.gold_bytes for one in builds) / events
-    print(f"  {peak:.1f} GiB at most, {written:,.0f} MB in the warehouse, {gold:.1f} bytes of gold an event")
-    stages = builds[0].summary["seconds"]
-    print(
-        "  "
-        + ", ".join(f"{name} {median(b.summary['seconds'][name] for b in builds):.1f}" for name in stages)
-    )
-    sys.stdout.flush()
+def middle(rounds: list[Round], of: Callable[[Round], float]) -> float:
+    return median(of(one) for one in rounds)
+
+
+def seconds(one: Round) -> float:
+    return one.cost.seconds
+
+
+def peak(one: Round) -> float:
+    return one.cost.peak_bytes / GIB
+
+
+def gate_seconds(one: Round) -> float:
+    return float(sum(one.summary["gate_seconds"].values()))
+
+
+def show(case: Case, rounds: list[Round]) -> None:
+    """What a case took."""
+    events, took = case.events, middle(rounds, seconds)
+    span = f"{min(map(seconds, rounds)):.0f}–{max(map(seconds, rounds)):.0f}"
+    print(f"\n{events:,} events, {case.heavy:.0%} of them one user's: {took:.0f} s ({span})")
+    cores = {name: median(one.cores[name].seconds for one in rounds) for name in CORE_PATHS}
+    best, other = sorted(cores, key=lambda name: cores[name])
+    beside = f"  {took / cores[best]:.1f} × the core path {best} ({cores[best]:.1f} s"
+    print(f"{beside}; {other}: {cores[other]:.1f} s)")
+    cpu = middle(rounds, lambda one: one.cost.cpu_seconds)
+    busy = middle(rounds, lambda one: one.cost.cpu_seconds / one.cost.seconds / CORES)
+    print(f"  {cpu:.0f} s of CPU = {cpu / events * 1e6:.0f} µs an event, {CORES} cores {busy:.0%} busy")
+    gates = middle(rounds, gate_seconds)
+    print(f"  gates {gates:.1f} s = {gates / took:.1%}, the totals they need counted beside the sort")
+    gib = middle(rounds, peak)
+    sizes = {layer: middle(rounds, lambda one, layer=layer: one.layer_bytes[layer]) for layer in LAYERS}
+    sizes["scratch"] = middle(rounds, lambda one: one.cost.scratch_bytes)
+    each = ", ".join(f"{name} {size / events:.1f}" for name, size in sizes.items())
+    print(f"  {gib:.1f} GiB at most = {gib / CORES:.1f} a core; bytes an event: {each}")
+    written = middle(rounds, lambda one: one.cost.written_bytes) / 1e6
+    disk = middle(rounds, lambda one: one.cost.disk_bytes) / 1e6
+    print(f"  {written:,.0f} MB in the warehouse, {disk:,.0f} MB to disk")
+    stages = {
+        name: middle(rounds, lambda one, name=name: one.summary["seconds"][name])
+        for name in rounds[0].summary["seconds"]
+    }
+    print("  " + ", ".join(f"{name} {value:.1f}" for name, value in stages.items()))
+
+
+def compare(found: dict[Case, list[Round]]) -> None:
+    """Ratios of the largest to the smallest size, and of each share to none."""
+    print()
+    for heavy in dict.fromkeys(case.heavy for case in found):
+        own = sorted((case for case in found if case.heavy == heavy), key=lambda case: case.events)
+        if len(own) > 1:
+            text = f"{own[-1].events:,} events against {own[0].events:,}, heavy user {heavy:.0%}"
+            print(f"{text}: {ratios(found[own[-1]], found[own[0]])}")
+    for case, rounds in found.items():
+        without = Case(case.events, 0.0)
+        if case.heavy and without in found:
+            text = f"{case.events:,} events, heavy user {case.heavy:.0%} against none"
+            print(f"{text}: {ratios(rounds, found[without])}")
+
+
+def ratios(one: list[Round], other: list[Round]) -> str:
+    time, memory = (middle(one, of) / middle(other, of) for of in (seconds, peak))
+    return f"{time:.2f} × the time, {memory:.2f} × the peak memory"
 
 
 def main() -> None:
@@ -109,20 +169,24 @@ def main() -> None:
     )
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 4_000_000])
     parser.add_argument("--heavy", type=float, nargs="+", default=[0.0])
-    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("bench"))
     asked = parser.parse_args()
     out = asked.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    for events in asked.events:
-        for heavy in asked.heavy:
-            source = out / f"events-{events}-{heavy:g}"
-            make(events, source, heavy)
-            builds, cores = [], []
-            for _ in range(asked.repeat):
-                builds.append(build(source, out))
-                cores.append(core(source, out))
-            show(events, heavy, builds, cores)
+    cases = [Case(events, heavy) for events in asked.events for heavy in asked.heavy]
+    sources = {case: made(out, case.events, case.heavy, zipf=any(asked.heavy)) for case in cases}
+    found: dict[Case, list[Round]] = {case: [] for case in cases}
+    for number in range(asked.repeat):
+        turn = number % len(cases)
+        for case in cases[turn:] + cases[:turn]:
+            built = build(sources[case], out)
+            cores = {name: core(name, sources[case], out) for name in CORE_PATHS}
+            found[case].append(Round(*built, cores))
+            print(f"round {number + 1}: {case} {built[0].seconds:.0f} s", file=sys.stderr, flush=True)
+    for case, rounds in found.items():
+        show(case, rounds)
+    compare(found)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ def _everything(
     ordered = _ordered(run, events, users, as_of)
     try:
         with run.progress.stage("sort by user") as stage:
-            both: list[Any] = side_by_side([partial(event_totals, events, users, as_of), ordered.count])
+            measured = partial(outcome.measured, "totals", partial(event_totals, events, users, as_of))
+            both: list[Any] = side_by_side([measured, ordered.count])
             totals = both[0]
             stage.say("{events:,} events of {users:,} users".format(**totals))
             stage.say(f"before {as_of.isoformat()}")

@@ -7,7 +7,8 @@ import duckdb
 
 source, out = map(Path, sys.argv[1:])
 out.mkdir(parents=True)
-columns = ("session", "item", "category", "type", "ts")
+# A list is sorted by its structs' first fields, cheaper than by ORDER BY in the aggregate.
+columns = ("ts", "type", "item", "category", "session")
 struct = ", ".join(f"'{name}': {name}" for name in columns)
 lists = ", ".join(f"list_transform(l[-1024:], lambda x: x.{name}) AS {name}" for name in columns)
 connection = duckdb.connect()
@@ -27,7 +28,7 @@ COPY (
             PARTITION BY user_id ORDER BY ts, type, item ROWS UNBOUNDED PRECEDING
         ))::INT AS session FROM cuts
     ), users AS (
-        SELECT user_id, list({{{struct}}} ORDER BY ts, type, item) AS l FROM sessions GROUP BY user_id
+        SELECT user_id, list_sort(list({{{struct}}})) AS l FROM sessions GROUP BY user_id
     )
     SELECT user_id, len(l) AS n_events, {lists} FROM users
 ) TO '{out}/users.parquet' (FORMAT parquet, COMPRESSION zstd)
