@@ -5,20 +5,23 @@
 Rows of the tensor contract's ten arrays, each of one length, zstd Parquet. An epoch is every row once, in
 shuffled batches of 256 as torch tensors: by our reader (Petastorm, one thread and two, and its check that no
 row is lost), by plain pyarrow, by torch's DataLoader over tensors that lie in memory already, and by Mosaic's
-StreamingDataset from its own format (``make bench`` makes its environment). The sum of all items must agree.
-Prints medians of samples/s and of events/s, and each loader as a share of plain pyarrow.
+StreamingDataset from its own format, with declared shapes (``make bench`` makes its environment). These two
+run in the loop's own process, and with two workers that live on between epochs. First each loader has an
+epoch to warm up, whose rows, all arrays of them, must have one hash; then they take turns. Prints medians of
+samples/s and of events/s, and each loader as a share of plain pyarrow.
 """
 
 import argparse
-import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.engines.check import rows_hash
 from features.spec import SequenceSpec
 from training.gold import EVENTS, TARGETS, Block, to_block
 from training.pools import PoolKind
@@ -106,57 +110,113 @@ class InMemory(Dataset[Arrays]):
         return {name: values[chosen] for name, values in self.columns.items()}
 
 
-def timed(make: Callable[[], Iterable[Arrays]], repeat: int) -> tuple[list[float], int]:
-    """Seconds of each epoch, and the sum of all items."""
-    seconds, total = [], 0
-    for _ in range(repeat):
+@dataclass(frozen=True)
+class Loader:
+    """``seconds`` takes an epoch's time, ``hashed`` is the hash of its rows; both run one."""
+
+    seconds: Callable[[], float]
+    hashed: Callable[[], int]
+
+
+def here(make: Callable[[], Iterable[Arrays]]) -> Loader:
+    """A loader whose epoch ``make`` starts in this process."""
+
+    def seconds() -> float:
         begin = time.perf_counter()
-        total = sum(int(batch["events__item"].sum()) for batch in make())
-        seconds.append(time.perf_counter() - begin)
-    return seconds, total
+        for _ in make():
+            pass
+        return time.perf_counter() - begin
+
+    def hashed() -> int:
+        return sum(rows_hash({k: v.numpy() for k, v in batch.items()}) for batch in make()) % 2**64
+
+    return Loader(seconds, hashed)
 
 
-def mosaic(files: list[SequenceFile], length: int, folder: Path, repeat: int) -> tuple[list[float], int]:
-    """The same epoch by Mosaic, in its own environment."""
-    whole = folder / "all.parquet"
-    pq.write_table(pa.concat_tables(pq.read_table(file.uri) for file in files), whole, compression="zstd")
-    command = [str(PEERS), str(ROOT / "benchmarks" / "engines" / "mosaic.py"), str(whole), str(length)]
-    done = subprocess.run(
-        [*command, str(folder / "mds"), str(repeat)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    found = json.loads(done.stdout.splitlines()[-1])
-    return found["seconds"], found["total"]
+class Mosaic:
+    """engines/mosaic.py at work in its own environment; it ends with the block."""
+
+    def __init__(self, files: list[SequenceFile], folder: Path, workers: int) -> None:
+        whole = folder / f"all-{workers}.parquet"
+        pq.write_table(pa.concat_tables(pq.read_table(file.uri) for file in files), whole, compression="zstd")
+        program = str(ROOT / "benchmarks" / "engines" / "mosaic.py")
+        words = [str(whole), str(folder / f"mds-{workers}"), str(workers)]
+        self.process = subprocess.Popen(
+            [str(PEERS), program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+    def loader(self) -> Loader:
+        return Loader(lambda: float(self.answer("seconds")), lambda: int(self.answer("hash")))
+
+    def answer(self, question: str) -> str:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        print(question, file=self.process.stdin, flush=True)
+        for line in self.process.stdout:
+            if line.startswith("answer "):
+                return line.split()[1]
+        raise RuntimeError(f"Mosaic ended with status {self.process.wait()}")
 
 
 def compare(length: int, events: int, repeat: int) -> None:
     """Print a block of the table."""
     spec = SequenceSpec(pool=4096, buckets=(64, 256, 1024, 4096))
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        files = write_rows(folder, length, events // length, spec)
+        files = write_rows(Path(scratch), length, events // length, spec)
         rows = sum(file.rows for file in files)
-
-        def ours(pool: PoolKind, workers: int) -> Iterator[Arrays]:
-            return batches(read_epoch(files, spec, 1, pool, workers))
-
-        memory = InMemory(plain(files, spec))
-        found = {
-            "pyarrow": timed(lambda: batches(plain(files, spec)), repeat),
-            "seqloom, 1 thread": timed(lambda: ours("dummy", 1), repeat),
-            "seqloom, 2 threads": timed(lambda: ours("thread", 2), repeat),
-            "torch, in memory": timed(
-                lambda: DataLoader(memory, BATCH, shuffle=True, collate_fn=lambda batch: batch), repeat
-            ),
-            "mosaic": mosaic(files, length, folder, repeat),
-        }
-    totals = {total for _, total in found.values()}
-    if len(totals) != 1:
-        raise RuntimeError(f"the loaders handed out different rows: {found}")
-    first = median(found["pyarrow"][0])
-    for name, (seconds, _) in found.items():
+        with Mosaic(files, Path(scratch), 0) as mosaic, Mosaic(files, Path(scratch), 2) as mosaic_of_two:
+            others = {"mosaic": mosaic.loader(), "mosaic, 2 workers": mosaic_of_two.loader()}
+            found = measure(loaders(files, spec) | others, repeat)
+    first = median(found["pyarrow"])
+    for name, seconds in found.items():
         took = median(seconds)
         figures = f"{rows / took:,.0f} | {rows * length / took / 1e6:,.1f} | {first / took:.2f}"
         print(f"| {length:,} | {name} | {figures} |", flush=True)
+
+
+def loaders(files: list[SequenceFile], spec: SequenceSpec) -> dict[str, Loader]:
+    """Those of this environment."""
+
+    def ours(pool: PoolKind, workers: int) -> Loader:
+        return here(lambda: batches(read_epoch(files, spec, 1, pool, workers)))
+
+    memory = InMemory(plain(files, spec))
+
+    def torch_loader(workers: int) -> Loader:
+        loader = DataLoader(
+            memory, BATCH, True, num_workers=workers, collate_fn=as_it_is, persistent_workers=workers > 0
+        )
+        return here(lambda: loader)
+
+    return {
+        "pyarrow": here(lambda: batches(plain(files, spec))),
+        "seqloom, 1 thread": ours("dummy", 1),
+        "seqloom, 2 threads": ours("thread", 2),
+        "torch, in memory": torch_loader(0),
+        "torch, in memory, 2 workers": torch_loader(2),
+    }
+
+
+def as_it_is(batch: Arrays) -> Arrays:
+    return batch
+
+
+def measure(found: dict[str, Loader], repeat: int) -> dict[str, list[float]]:
+    """Seconds of each loader's epochs; RuntimeError where their rows are not the same."""
+    hashes = {name: loader.hashed() for name, loader in found.items()}
+    if len(set(hashes.values())) != 1:
+        raise RuntimeError(f"the loaders handed out different rows: {hashes}")
+    seconds: dict[str, list[float]] = {name: [] for name in found}
+    for _ in range(repeat):
+        for name, loader in found.items():
+            seconds[name].append(loader.seconds())
+    return seconds
 
 
 def main() -> None:

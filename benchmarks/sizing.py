@@ -60,7 +60,7 @@ CORE_GIB = 3.0
 """Memory of a core with one such partition: its share of the JVM, and its Python worker. `whole_job.py`."""
 
 DRIVER_GIB = 1.0
-"""Of a driver with little to hold. Our choice; `limits.py --memory 1g` passes with few tasks."""
+"""Of a driver with little to hold: our choice, not measured."""
 
 TASK_BYTES = 1_000.0
 """Of the driver, a task of its largest stage: `limits.py`, tasks, MiB held. Provisional."""

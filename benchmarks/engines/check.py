@@ -1,5 +1,6 @@
 """A hash of what an engine wrote, whatever the order of rows and files: equal results have equal hashes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,16 @@ def sessions(out: Path) -> tuple[int, int, str]:
     columns = [table.column(name).to_numpy().astype(np.int64) for name in table.column_names]
     total = (mix(columns[0], 1) ^ mix(columns[1], 2) ^ mix(columns[2], 3)) * MIX
     return len(table), int(columns[2].sum()), f"{int(mix(total, 4).sum(dtype=np.uint64)):016x}"
+
+
+def rows_hash(columns: Mapping[str, np.ndarray]) -> int:
+    """Of a loader's rows, whatever their order: the sum of hashes of each row's arrays, all of them."""
+    total = np.zeros(len(next(iter(columns.values()))), np.uint64)
+    for number, name in enumerate(sorted(columns)):
+        values = columns[name].astype(np.int64)  # (rows, width)
+        placed = mix(values, 1) ^ mix(np.arange(values.shape[1]), 2)
+        total = mix(total ^ mix(placed, 3).sum(axis=1, dtype=np.uint64), 4 + number)
+    return int(total.sum(dtype=np.uint64))
 
 
 def _chunk(table: pa.Table, name: str) -> pa.Array:

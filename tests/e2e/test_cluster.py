@@ -3,6 +3,7 @@
 Long: ``pytest tests/e2e/test_cluster.py -m slow -s``.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,21 @@ from tests.cluster import ROOT, Cluster, environment, pack, running_cluster
 from tests.content import digest
 from tests.e2e.sites import Running, Site, Undisturbed, require_equal
 from tests.processes import kill_session
+
+WHERE = """\
+import json
+from pipelines.spark import start_spark
+
+
+def where(_):
+    import os, features, pipelines
+    return [os.path.abspath(package.__file__) for package in (features, pipelines)]
+
+
+context = start_spark("where").sparkContext
+print(json.dumps(context.parallelize(range(8), 8).flatMap(where).distinct().collect()))
+"""
+"""The files that workers' modules come from."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -40,6 +56,19 @@ def submit(cluster: Cluster, code: Path, site: Site, source: str, warehouse: Pat
     script = ROOT / "jobs" / "build_sequences.py"
     command = cluster.submit(code, script, *words)
     return Running.of(command, site.folder, warehouse.parent, environment())
+
+
+def test_workers_run_the_code_of_the_zip(cluster: Cluster, code: Path, tmp_path: Path) -> None:
+    """Not that of an installation which their Python may know."""
+    script = tmp_path / "where.py"
+    script.write_text(WHERE)
+    run = Running.of(cluster.submit(code, script), tmp_path, tmp_path, environment())
+    run.require_done()
+    places = json.loads(run.answered.read_text().splitlines()[-1])
+    assert {Path(place).parent.name for place in places} == {"features", "pipelines"}
+    for place in places:
+        zipped = next(folder for folder in Path(place).parents if folder.name == code.name)
+        assert zipped.is_relative_to(cluster.folder), f"{place} is not what Spark shipped"
 
 
 def test_a_cluster_makes_the_tables_that_one_machine_makes(
