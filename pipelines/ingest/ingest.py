@@ -102,8 +102,11 @@ def ingest_rows(
     taken = checked.where(~outside(intake.start, intake.end))
     valid, refused = taken.where(F.col("reason").isNull()), taken.where(F.col("reason").isNotNull())
     source_ids = config.source.columns.event_id is not None
-    partitions = partition_count(survey.valid, config.spark, spark.sparkContext.defaultParallelism)
+    cores = spark.sparkContext.defaultParallelism
+    partitions = partition_count(survey.valid, config.spark, cores)
     anew = intake.full_refresh or not warehouse.exists(EVENTS)
+    all_of_it = not anew and source_ids and survey.valid > BROADCAST_IDS
+    together = survey.valid + (warehouse.rows(EVENTS) if all_of_it else 0)
     bronze = None if anew else _held(warehouse, survey, valid, source_ids)
     some_refused, known = bool(survey.rejected), None
     limit = None if intake.retry else intake.late_before
@@ -114,7 +117,7 @@ def ingest_rows(
         refused, known = part_known(warehouse, refused, batch)
     if config.items is not None:
         valid = add_categories(valid, read_items(spark, config.items))
-    single = deduplicate(valid, bronze, partitions, source_ids)
+    single = deduplicate(valid, bronze, partition_count(together, config.spark, cores), source_ids)
     if source_ids and partitions > 1:
         single = single.repartitionByRange(partitions, "ts_us")
     # Behind the last shuffle: what lies before one may run twice, and would be counted twice.

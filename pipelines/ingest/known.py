@@ -1,6 +1,5 @@
 """Refused rows that stand in quarantine already: a folder that is read again brings them every time."""
 
-import deltalake
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
@@ -23,7 +22,7 @@ def part_known(
     file are all kept where one batch brings them; one that is added to the file later is taken for them. A
     row without payload, of an erased user, has nothing to be known by and is stored each time.
     """
-    stored = _stored(warehouse)
+    stored = warehouse.rows(REJECTED)
     if not stored:
         return refused, None
     others = (F.col("batch_id") != batch.batch_id) & F.col("raw").isNotNull()
@@ -40,11 +39,3 @@ def part_known(
 def _record_hash() -> Column:
     """md5 of a row's file and payload, null without payload; a file's name, a URI, holds no line break."""
     return F.when(F.col("raw").isNotNull(), F.md5(F.concat_ws("\n", "file", "raw")))
-
-
-def _stored(warehouse: Warehouse) -> int:
-    """Rows in quarantine, by its log alone."""
-    if not warehouse.exists(REJECTED):
-        return 0
-    actions = deltalake.DeltaTable(warehouse.path(REJECTED)).get_add_actions(flatten=True)
-    return sum(actions.column("num_records").to_pylist())

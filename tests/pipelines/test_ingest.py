@@ -5,6 +5,7 @@ import json
 import random
 from collections import defaultdict
 from datetime import UTC, datetime
+from importlib import import_module
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -116,7 +117,12 @@ SOURCE_IDS = {
 }
 
 
-def test_source_ids_smallest_payload_wins_and_bronze_keeps_its_row(warehouse, tmp_path):
+@pytest.mark.parametrize("broadcast", [0, 1_000_000])
+def test_source_ids_smallest_payload_wins_and_bronze_keeps_its_row(
+    warehouse, tmp_path, monkeypatch, broadcast
+):
+    """Whether the batch's ids are looked for in bronze where it lies, or all of bronze is dealt out."""
+    monkeypatch.setattr(import_module("pipelines.ingest.ingest"), "BROADCAST_IDS", broadcast)
     first = write(
         tmp_path / "a.csv",
         [

@@ -219,4 +219,4 @@ def test_an_object_store_has_no_lock_file(tmp_path: Path, monkeypatch: pytest.Mo
         assert lock is None
     assert list(tmp_path.iterdir()) == []
     assert local_folder("file:///data/w") == Path("/data/w")
-    assert local_folder("warehouse") == Path("warehouse")
+    assert local_folder("warehouse") == Path("warehouse").absolute()
