@@ -84,8 +84,6 @@ def build(request: BuildRequest) -> Mapping[str, Any]:
             places = (*([] if request.from_bronze else [source]), f"{config.warehouse}/{EVENTS}")
             spark = start_spark("seqloom build", config.spark.settings, places)
         warehouse = Warehouse(spark, config.warehouse, run_id)
-        if lock is not None:
-            progress.before_stage = lock.require_held
         run = Run(warehouse, config, run_id, request.now, pointer, progress)
         return _run(run, request, lock)
 

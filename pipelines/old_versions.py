@@ -40,13 +40,20 @@ def delta_tables(folder: Path) -> Iterator[str]:
             yield name
 
 
-def files_of(table: Path, version: int | None = None) -> set[Path] | None:
-    """The files that a version needs (default: the newest), there or not; None where its log is gone.
+def live_files(table: Path) -> set[Path]:
+    """The files that the newest version needs, there or not; WarehouseError where its log cannot be read."""
+    return _files(table, None)
+
+
+def files_of(table: Path, version: int) -> set[Path] | None:
+    """The files that a version needs, there or not; None where its log is gone.
 
     WarehouseError where the log is there and cannot be read: what it needs is not known then.
     """
-    if version is not None and not _has_entry(table, version):
-        return None
+    return _files(table, version) if _has_entry(table, version) else None
+
+
+def _files(table: Path, version: int | None) -> set[Path]:
     try:
         delta = DeltaTable(str(table), version=version)
     except DeltaError as error:
@@ -106,7 +113,7 @@ def forget_old_versions(table: Path) -> int:
     Safe to repeat and to be cut off: a checkpoint stands before the first log entry goes.
     """
     delta = DeltaTable(str(table))
-    old = unneeded(table, files_of(table) or ())
+    old = unneeded(table, live_files(table))
     remove(old)
     newest = delta.version()
     if old_log(table, newest).paths or not _has_checkpoint(table, newest):

@@ -22,9 +22,10 @@ WAITING_FILE: Final = f"{LOCK_FILE}.waiting"
 def hold_lock_in_turn(
     root: str, run_id: str, progress: Progress, patience: float = PATIENCE_SECONDS
 ) -> Iterator[Lock | None]:
-    """Hold the lock for a build: a stream's batch is waited for, up to ``patience`` seconds.
+    """Hold the lock for a job: a stream's batch is waited for, up to ``patience`` seconds.
 
-    Raises LockedError that names the holder, at once where it is another build.
+    No further stage of ``progress`` begins where the lock was lost. Raises LockedError that names the holder,
+    at once where it is another build.
     """
     folder = local_folder(root)
     deadline = time.monotonic() + patience
@@ -43,6 +44,8 @@ def hold_lock_in_turn(
         return True
 
     with _hold(root, run_id, wait) as lock:
+        if lock is not None:
+            progress.before_stage = lock.require_held
         yield lock
 
 

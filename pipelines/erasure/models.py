@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipelines.erasure.derived import USER
 from pipelines.erasure.needles import Needles
 from pipelines.erasure.scan import scan
-from pipelines.old_versions import files_of
+from pipelines.old_versions import files_of, live_files
 from pipelines.pointer import Published
 from pipelines.registered import SEQUENCES, Registered
 
@@ -79,7 +79,7 @@ def first_events(table: Path, users: frozenset[str]) -> dict[str, datetime]:
     """The time of each user's first event."""
     wanted = pa.array(sorted(users), pa.string())
     parts = []
-    for file in files_of(table) or ():
+    for file in live_files(table):
         if file.exists():
             rows = pq.ParquetFile(file).read(columns=[USER, "ts"])
             parts.append(rows.filter(pc.is_in(rows.column(USER), value_set=wanted)))

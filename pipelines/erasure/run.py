@@ -114,8 +114,6 @@ def erase_users(request: EraseRequest) -> Mapping[str, Any]:
         return _plan(_begin(request, folder, users, run_id, progress))
     require_writable(request.warehouse)
     with hold_lock_in_turn(request.warehouse, run_id, progress) as lock:
-        if lock is not None:
-            progress.before_stage = lock.require_held
         erasure = _begin(request, folder, users, run_id, progress)
         done = _done_before(erasure)
         return done if done is not None else _erase(erasure, lock)

@@ -17,7 +17,7 @@ from pipelines.ingest.quarantine import users_of_lines
 from pipelines.ingest.reasons import ERASED
 from pipelines.ingest.suppression import Batches, payload_texts, without_payload
 from pipelines.ingest.write import REJECTED
-from pipelines.old_versions import delta_tables, files_of
+from pipelines.old_versions import delta_tables, live_files
 from pipelines.warehouse import STATISTICS, Warehouse, properties
 
 OWN = "is_own"
@@ -38,7 +38,7 @@ def rows_of_users(folder: Path, table: str, users: frozenset[str]) -> int:
     """How many rows of the users the newest version of a table has."""
     wanted = pa.array(sorted(users), pa.string())
     count = 0
-    for file in files_of(folder / table) or ():
+    for file in live_files(folder / table):
         column = pq.ParquetFile(file).read(columns=[USER]).column(USER)
         count += pc.sum(pc.is_in(column, value_set=wanted)).as_py() or 0
     return count

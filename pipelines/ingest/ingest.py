@@ -105,9 +105,7 @@ def ingest_rows(
     cores = spark.sparkContext.defaultParallelism
     partitions = partition_count(survey.valid, config.spark, cores)
     anew = intake.full_refresh or not warehouse.exists(EVENTS)
-    all_of_it = not anew and source_ids and survey.valid > BROADCAST_IDS
-    together = survey.valid + (warehouse.rows(EVENTS) if all_of_it else 0)
-    bronze = None if anew else _held(warehouse, survey, valid, source_ids)
+    bronze, dealt = (None, 0) if anew else _held(warehouse, survey, valid, source_ids)
     some_refused, known = bool(survey.rejected), None
     limit = None if intake.retry else intake.late_before
     if limit and bronze is not None and survey.min_ts and survey.min_ts < limit:
@@ -117,7 +115,9 @@ def ingest_rows(
         refused, known = part_known(warehouse, refused, batch)
     if config.items is not None:
         valid = add_categories(valid, read_items(spark, config.items))
-    single = deduplicate(valid, bronze, partition_count(together, config.spark, cores), source_ids)
+    single = deduplicate(
+        valid, bronze, partition_count(survey.valid + dealt, config.spark, cores), source_ids
+    )
     if source_ids and partitions > 1:
         single = single.repartitionByRange(partitions, "ts_us")
     # Behind the last shuffle: what lies before one may run twice, and would be counted twice.
@@ -147,19 +147,21 @@ def ingest_rows(
     return result
 
 
-def _held(warehouse: Warehouse, survey: Survey, valid: DataFrame, source_ids: bool) -> DataFrame:
-    """Bronze's events that could share an id with the batch."""
-    bronze = warehouse.read(EVENTS)
+def _held(warehouse: Warehouse, survey: Survey, valid: DataFrame, source_ids: bool) -> tuple[DataFrame, int]:
+    """Bronze's events that could share an id with the batch; and how many, where these are all of them."""
+    bronze, dealt = warehouse.read(EVENTS), 0
     if source_ids and survey.valid <= BROADCAST_IDS:
         # Looked for in place: otherwise all of bronze would be shuffled.
         bronze = bronze.join(F.broadcast(valid.select("event_id")), "event_id", "left_semi")
-    elif not source_ids and survey.min_ts and survey.max_ts:
+    elif source_ids:
+        dealt = warehouse.rows(EVENTS)
+    elif survey.min_ts and survey.max_ts:
         # A derived id holds its time, so that files outside the batch's times need not be read.
         first, last = (
             F.timestamp_micros(F.lit(to_micros(at)).cast("bigint")) for at in (survey.min_ts, survey.max_ts)
         )
         bronze = bronze.where(F.col("ts").between(first, last))
-    return bronze.withColumn("ts_us", F.unix_micros("ts"))
+    return bronze.withColumn("ts_us", F.unix_micros("ts")), dealt
 
 
 def _require_usable(survey: Survey, config: Config) -> None:

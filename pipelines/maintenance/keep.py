@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from deltalake import DeltaTable
 
-from pipelines.old_versions import files_of
+from pipelines.old_versions import files_of, live_files
 from pipelines.pointer import TABLE
 from pipelines.registered import Registered
 
@@ -38,7 +38,7 @@ def kept_versions(root: str, models: Iterable[Registered] | None, since: datetim
 
 def kept_files(table: Path, versions: Iterable[int]) -> tuple[set[Path], list[int]]:
     """The files that the versions and the newest one need, and the versions whose log is gone."""
-    files = files_of(table) or set()
+    files = live_files(table)
     gone = []
     for version in sorted(versions):
         own = files_of(table, version)

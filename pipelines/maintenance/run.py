@@ -16,7 +16,7 @@ from pipelines.errors import ConfigError
 from pipelines.lock import Lock, local_folder, located
 from pipelines.maintenance.keep import Kept, kept_versions
 from pipelines.maintenance.sizes import MB, TableSize, measure, plain, removable, render, small_files
-from pipelines.old_versions import delta_tables, files_of, remove
+from pipelines.old_versions import delta_tables, live_files, remove
 from pipelines.pointer import published
 from pipelines.progress import Progress
 from pipelines.publish import restore
@@ -60,15 +60,15 @@ class Upkeep:
     progress: Progress
 
     def kept(self) -> Kept:
-        """Table -> versions that must stay readable, as things are now."""
+        """Table -> versions that must stay readable, as things are now: the registry is asked."""
         root = self.request.warehouse
         models = None if self.registry is None else models_of(root, self.registry)
         return kept_versions(root, models, self.request.since)
 
-    def sizes(self) -> dict[str, TableSize]:
+    def sizes(self, kept: Kept) -> dict[str, TableSize]:
         """The tables as they are now."""
         before = self.request.since.timestamp()
-        return measure(self.folder, self.kept(), before, self.request.file_mb * MB)
+        return measure(self.folder, kept, before, self.request.file_mb * MB)
 
 
 def maintain_tables(request: MaintainRequest) -> Mapping[str, Any]:
@@ -79,14 +79,13 @@ def maintain_tables(request: MaintainRequest) -> Mapping[str, Any]:
     request = replace(request, warehouse=located(request.warehouse))
     upkeep = _prepare(request)
     if not request.apply:
-        before = upkeep.sizes()
+        kept = upkeep.kept()
+        before = upkeep.sizes(kept)
         upkeep.progress.say(f"dry run; --apply does it\n{render(before)}")
-        return _summary(upkeep, before, None, [])
+        return _summary(upkeep, kept, before, None, [])
     require_writable(request.warehouse)
     run_id = f"maintain-{request.now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     with hold_lock_in_turn(request.warehouse, run_id, upkeep.progress) as lock:
-        if lock is not None:
-            upkeep.progress.before_stage = lock.require_held
         return _apply(upkeep, run_id, lock)
 
 
@@ -114,21 +113,22 @@ def _apply(upkeep: Upkeep, run_id: str, lock: Lock | None) -> Mapping[str, Any]:
         warehouse = Warehouse(start_spark("seqloom maintain", places=[f"{root}/bronze"]), root, run_id)
     for line in restore(warehouse, pointer, lock=lock):
         progress.say(f"warning: {line}")
-    before = upkeep.sizes()
+    before = upkeep.sizes(upkeep.kept())
     with progress.stage("compact") as stage:
         done = compact(warehouse, upkeep.folder, request.file_mb * MB)
         stage.say(", ".join(done) or "nothing to do")
     with progress.stage("publish"):
         publish_again(warehouse, pointer, lock, request.now)
     with progress.stage("remove old files") as stage:
-        files, gone = remove_old(upkeep, lock)
+        kept = upkeep.kept()  # once more: a model may have been registered meanwhile
+        files, gone = remove_old(upkeep, kept, lock)
         stage.say(f"{files:,} files")
         for name, versions in gone.items():
             told = ", ".join(map(str, versions))
             progress.say(f"warning: {name}: versions {told} are named, but were gone before")
-    after = upkeep.sizes()
+    after = upkeep.sizes(kept)
     progress.say(f"before and after\n{render(before, after)}")
-    summary = _summary(upkeep, before, after, done)
+    summary = _summary(upkeep, kept, before, after, done)
     record_upkeep(root, run_id, request.now, pointer, summary=summary)
     return summary
 
@@ -149,19 +149,18 @@ def compact(warehouse: Warehouse, folder: Path, file_bytes: int) -> list[str]:
             configured = DeltaTable(str(table)).metadata().configuration
             if not LOG_RETENTION.items() <= configured.items():
                 warehouse.set_properties(name, LOG_RETENTION)
-            if small_files(files_of(table) or (), file_bytes):
+            if small_files(live_files(table), file_bytes):
                 warehouse.compact(name)
                 done.append(name)
     return done
 
 
-def remove_old(upkeep: Upkeep, lock: Lock | None) -> tuple[int, dict[str, list[int]]]:
+def remove_old(upkeep: Upkeep, kept: Kept, lock: Lock | None) -> tuple[int, dict[str, list[int]]]:
     """Remove what no kept version needs; the number of files, and the kept versions that were gone before.
 
-    The registry is asked once more: a model may have been registered meanwhile. LockedError where the lock
-    was lost: files that belong to no version may be another run's.
+    LockedError where the lock was lost: files that belong to no version may be another run's.
     """
-    kept, before = upkeep.kept(), upkeep.request.since.timestamp()
+    before = upkeep.request.since.timestamp()
     count, gone = 0, {}
     for name in delta_tables(upkeep.folder):
         if lock is not None:
@@ -177,7 +176,7 @@ def remove_old(upkeep: Upkeep, lock: Lock | None) -> tuple[int, dict[str, list[i
 
 def _compact_small(table: Path, file_bytes: int, run_id: str) -> bool:
     """A table of ``ops`` has a file for each run; needs no Spark."""
-    if not small_files(files_of(table) or (), file_bytes):
+    if not small_files(live_files(table), file_bytes):
         return False
     commit = CommitProperties(custom_metadata={"userMetadata": run_id})
     DeltaTable(str(table)).optimize.compact(target_size=file_bytes, commit_properties=commit)
@@ -202,13 +201,17 @@ def _file_sizes(spark: SparkSession, file_bytes: int) -> Iterator[None]:
 
 
 def _summary(
-    upkeep: Upkeep, before: dict[str, TableSize], after: dict[str, TableSize] | None, compacted: list[str]
+    upkeep: Upkeep,
+    kept: Kept,
+    before: dict[str, TableSize],
+    after: dict[str, TableSize] | None,
+    compacted: list[str],
 ) -> Mapping[str, Any]:
     pointer = published(upkeep.request.warehouse)
     return {
         "applied": after is not None,
         "compacted": compacted,
-        "kept": {name: sorted(versions) for name, versions in upkeep.kept().items()},
+        "kept": {name: sorted(versions) for name, versions in kept.items()},
         "before": plain(before),
         "after": None if after is None else plain(after),
         "publication": None if pointer is None else pointer.number,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipelines.maintenance.keep import Kept, kept_files
-from pipelines.old_versions import LOG, Files, delta_tables, files_of, old_log, unneeded
+from pipelines.old_versions import LOG, Files, delta_tables, live_files, old_log, unneeded
 
 MB: Final = 1_000_000
 
@@ -52,7 +52,7 @@ def measure(folder: Path, kept: Kept, before: float, file_bytes: int) -> dict[st
     found = {}
     for name in delta_tables(folder):
         table = folder / name
-        files = sorted(file for file in files_of(table) or () if file.exists())
+        files = sorted(file for file in live_files(table) if file.exists())
         stored = [path for path in table.rglob("*") if path.is_file()]
         data = [path for path in stored if LOG not in path.relative_to(table).parts]
         old = removable(table, kept.get(name, ()), before)

@@ -65,8 +65,6 @@ def score_users(request: ScoreRequest) -> Mapping[str, Any]:
     progress.say(f"{model.uri} on {request.warehouse}, publication {pointer.number}, as of {pointer.as_of}")
     run_id = f"score-{uuid.uuid4().hex[:8]}"
     with hold_lock_in_turn(request.warehouse, run_id, progress) as lock:
-        if lock is not None:
-            progress.before_stage = lock.require_held
         with progress.stage("start Spark"):
             spark = start_spark("seqloom score", places=[f"{request.warehouse}/bronze"])
         warehouse = Warehouse(spark, request.warehouse, run_id)

@@ -93,19 +93,24 @@ def test_bronze_passes_when_every_row_is_accounted_for(spark: SparkSession) -> N
     require(report)
 
 
-def test_rows_refused_before_are_no_fault_of_this_run_nor_events(spark: SparkSession) -> None:
-    metrics = bronze_metrics(
-        table(spark, [], EVENTS),
-        table(spark, [("b",)], "batch_id string"),
-        rows_in=10,
-        kept=0,
-        duplicates=8,
-        rows_rejected=2,
-        rows_erased=1,
-        refused_before=5,
-    )
+@pytest.mark.parametrize(
+    ("counts", "valid", "share"),
+    [
+        ({"rows_in": 12, "kept": 9, "duplicates": 0, "rows_rejected": 3, "rows_erased": 2}, 9, 0.1),
+        (
+            {"rows_in": 10, "kept": 0, "duplicates": 8, "rows_rejected": 2, "rows_erased": 1}
+            | {"refused_before": 5},
+            3,
+            0.25,
+        ),
+    ],
+)
+def test_rows_erased_or_refused_before_are_no_fault_of_this_source(
+    spark: SparkSession, counts: dict[str, int], valid: int, share: float
+) -> None:
+    metrics = bronze_metrics(table(spark, [], EVENTS), table(spark, [("b",)], "batch_id string"), **counts)
     assert metrics["rows_unaccounted"] == 0
-    assert metrics["rows_valid"] == 3 and metrics["rejected_share"] == 0.25
+    assert metrics["rows_valid"] == valid and metrics["rejected_share"] == share
 
 
 @pytest.mark.parametrize(

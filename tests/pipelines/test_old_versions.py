@@ -8,7 +8,7 @@ from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from pipelines.delta_files import data_files, dataset
 from pipelines.errors import WarehouseError
-from pipelines.old_versions import files_of, forget_old_versions, unneeded
+from pipelines.old_versions import files_of, forget_old_versions, live_files, unneeded
 
 
 def make(table: Path) -> None:
@@ -38,8 +38,8 @@ def test_the_newest_version_stays_readable(
     (tmp_path / "link").symlink_to(tmp_path / "w")
     table = Path(name.format(tmp_path))
     make(table)
-    before = files_of(table)
-    assert before is not None and all(file.exists() for file in before)
+    before = live_files(table)
+    assert before and all(file.exists() for file in before)
     assert {path.name for path in unneeded(table, before).paths} == {
         path.name for path in table.rglob("*.parquet") if path not in before
     }
@@ -47,7 +47,7 @@ def test_the_newest_version_stays_readable(
     assert rows(table) == [("2", "ä%")]
     files = data_files(DeltaTable(str(table)), str(table))
     assert dataset(files, str(table)).to_table().to_pylist() == [{"user_id": "2", "day": "ä%"}]
-    assert files_of(table, 0) is None and {str(file) for file in files_of(table) or ()} == set(files)
+    assert files_of(table, 0) is None and {str(file) for file in live_files(table)} == set(files)
 
 
 def test_nothing_is_removed_where_the_log_cannot_be_read(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_nothing_is_removed_where_the_log_cannot_be_read(tmp_path: Path) -> None
     assert files_of(tmp_path / "t", 7) is None
     (tmp_path / "t" / "_delta_log" / f"{2:020d}.json").write_text("{broken")
     with pytest.raises(WarehouseError, match="the newest version cannot be read"):
-        files_of(tmp_path / "t")
+        live_files(tmp_path / "t")
     with pytest.raises(WarehouseError, match="version 2 cannot be read"):
         files_of(tmp_path / "t", 2)
     assert len(list((tmp_path / "t").rglob("*.parquet"))) == 3

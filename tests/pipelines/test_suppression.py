@@ -8,7 +8,6 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.gates import bronze_metrics
 from pipelines.ingest.suppression import _pads, hmac_sha256, names_in, reject_suppressed
 from pipelines.suppressed import KEY_VARIABLE, suppress
 from pipelines.warehouse import Warehouse
@@ -151,20 +150,6 @@ def test_a_number_in_a_line_is_an_id_only_where_the_line_cannot_be_read(
 def test_nothing_is_computed_where_nobody_was_erased(warehouse: Warehouse, spark: SparkSession) -> None:
     frame = spark.range(1)
     assert reject_suppressed(frame, warehouse) is frame
-
-
-def test_erased_rows_are_no_fault_of_the_source(warehouse: Warehouse, spark: SparkSession) -> None:
-    columns = "event_id string, user_id string, item_id string, ts timestamp"
-    metrics = bronze_metrics(
-        spark.createDataFrame([], columns),
-        spark.createDataFrame([], "reason string"),
-        rows_in=12,
-        kept=9,
-        duplicates=0,
-        rows_rejected=3,
-        rows_erased=2,
-    )
-    assert metrics["rejected_share"] == 0.1
 
 
 def test_what_could_be_an_id_in_a_payload() -> None:
