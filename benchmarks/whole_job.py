@@ -3,22 +3,28 @@
     python benchmarks/whole_job.py --events 1000000 4000000 --repeat 1 --out bench
     python benchmarks/whole_job.py --events 20000000 100000000 --out bench
     python benchmarks/whole_job.py --events 20000000 --heavy 0 0.05 --out bench
+    python benchmarks/whole_job.py --events 4000000 --memory 8g 2g 1g --repeat 1 --out bench
 
 Builds the events of benchmarks/engines (every stage, gates, Delta, report) by a process of its own, and runs
 both core paths on the same events in the same round; sizes and shares take turns within a round. Prints
 medians of ``--repeat`` rounds (three by default): seconds until the last process has ended, the ratio to the
 faster core path, processor time and how busy it kept the cores, the gates' share, peak memory of all
-processes, bytes an event of each layer and of Spark's temporary files at their most, and each stage; at the
-end the ratios of the largest to the smallest size, and of a heavy user to none. ``--heavy`` gives that share
-of the events to one user; then the users of all cases follow a Zipf law (benchmarks/engines/data.py).
+processes, bytes an event of each layer and of Spark's temporary files at their most, bytes shuffled, spilled
+and passed to and from Python workers by Spark's event log, and each stage; at the end the ratios of the
+largest to the smallest size, of a heavy user to none, and of each driver's memory to the first. ``--heavy``
+gives that share of the events to one user; then the users of all cases follow a Zipf law
+(benchmarks/engines/data.py). ``--memory`` gives Spark's JVM so much in turn, instead of a third of the
+machine's.
 """
 
 import argparse
+import json
 import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,8 +32,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.engines.data import DAYS, FIRST_S, made
+from benchmarks.engines.event_log import Traffic, settings, traffic
 from benchmarks.engines.measure import GIB, Cost, answer_of, folder_bytes, measure
 from pipelines.instants import from_micros
+from pipelines.spark import driver_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 END = from_micros((FIRST_S + (DAYS + 1) * 86_400) * 1_000_000)
@@ -61,10 +69,14 @@ CORES = len(os.sched_getaffinity(0))
 
 @dataclass(frozen=True)
 class Case:
-    """Events, and the share of them that one user has."""
+    """Events, the share of them that one user has, and the memory of Spark's JVM."""
 
     events: int
     heavy: float
+    memory: str
+
+    def __str__(self) -> str:
+        return f"{self.events:,} events, {self.heavy:.0%} of them one user's, JVM {self.memory}"
 
 
 @dataclass(frozen=True)
@@ -74,18 +86,23 @@ class Round:
     cost: Cost
     summary: dict[str, Any]
     layer_bytes: dict[str, int]
+    traffic: Traffic
     cores: dict[str, Cost]
 
 
-def build(source: Path, out: Path) -> tuple[Cost, dict[str, Any], dict[str, int]]:
-    """Run the job into a new warehouse: what it took, its summary and the bytes of each layer."""
-    target = out / "warehouse"
-    shutil.rmtree(target, ignore_errors=True)
-    (out / "job.toml").write_text(CONFIG)
+def build(source: Path, out: Path, memory: str) -> tuple[Cost, dict[str, Any], dict[str, int], Traffic]:
+    """Run the job into a new warehouse: what it took, its summary, bytes of each layer, and the traffic."""
+    target, log = out / "warehouse", out / "event-log"
+    for folder in (target, log):
+        shutil.rmtree(folder, ignore_errors=True)
+    log.mkdir()
+    spark = {"spark.driver.memory": memory, **settings(log)}
+    lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in spark.items()]
+    (out / "job.toml").write_text("\n".join([CONFIG, "[spark.settings]", *lines, ""]))
     job = [sys.executable, str(ROOT / "jobs" / "build_sequences.py"), "--config", str(out / "job.toml")]
     cost = measure([*job, "--source", str(source), "--warehouse", str(target)], target)
     sizes = {layer: folder_bytes(target / layer, ".parquet") for layer in LAYERS}
-    return cost, answer_of(target), sizes
+    return cost, answer_of(target), sizes, traffic(log)
 
 
 def core(name: str, source: Path, out: Path) -> Cost:
@@ -118,7 +135,9 @@ def show(case: Case, rounds: list[Round]) -> None:
     """What a case took."""
     events, took = case.events, middle(rounds, seconds)
     span = f"{min(map(seconds, rounds)):.0f}–{max(map(seconds, rounds)):.0f}"
-    print(f"\n{events:,} events, {case.heavy:.0%} of them one user's: {took:.0f} s ({span})")
+    print(
+        f"\n{events:,} events, {case.heavy:.0%} of them one user's, JVM {case.memory}: {took:.0f} s ({span})"
+    )
     cores = {name: median(one.cores[name].seconds for one in rounds) for name in CORE_PATHS}
     best, other = sorted(cores, key=lambda name: cores[name])
     beside = f"  {took / cores[best]:.1f} × the core path {best} ({cores[best]:.1f} s"
@@ -136,6 +155,16 @@ def show(case: Case, rounds: list[Round]) -> None:
     written = middle(rounds, lambda one: one.cost.written_bytes) / 1e6
     disk = middle(rounds, lambda one: one.cost.disk_bytes) / 1e6
     print(f"  {written:,.0f} MB in the warehouse, {disk:,.0f} MB to disk")
+    last = rounds[-1].traffic
+    sums = {
+        "shuffled": last.shuffled_bytes,
+        "spilled": last.spilled_bytes,
+        "to Python": last.to_python_bytes,
+        "from Python": last.from_python_bytes,
+    }
+    moved = ", ".join(f"{name} {size / events:.1f}" for name, size in sums.items())
+    print(f"  bytes an event {moved}; {last.queries} queries, {last.tasks:,} tasks,")
+    print(f"  which collected garbage for {last.collecting_seconds:.0f} s in all")
     stages = {
         name: middle(rounds, lambda one, name=name: one.summary["seconds"][name])
         for name in rounds[0].summary["seconds"]
@@ -144,18 +173,20 @@ def show(case: Case, rounds: list[Round]) -> None:
 
 
 def compare(found: dict[Case, list[Round]]) -> None:
-    """Ratios of the largest to the smallest size, and of each share to none."""
+    """Ratios of the largest to the smallest size, of each share to none, and of each memory to the first."""
     print()
-    for heavy in dict.fromkeys(case.heavy for case in found):
-        own = sorted((case for case in found if case.heavy == heavy), key=lambda case: case.events)
-        if len(own) > 1:
-            text = f"{own[-1].events:,} events against {own[0].events:,}, heavy user {heavy:.0%}"
-            print(f"{text}: {ratios(found[own[-1]], found[own[0]])}")
+    first = next(iter(found))
+    for heavy, memory in dict.fromkeys((case.heavy, case.memory) for case in found):
+        own = [case for case in found if (case.heavy, case.memory) == (heavy, memory)]
+        small, large = (of(own, key=lambda case: case.events) for of in (min, max))
+        if large != small:
+            print(f"{large}, against {small.events:,}: {ratios(found[large], found[small])}")
     for case, rounds in found.items():
-        without = Case(case.events, 0.0)
-        if case.heavy and without in found:
-            text = f"{case.events:,} events, heavy user {case.heavy:.0%} against none"
-            print(f"{text}: {ratios(rounds, found[without])}")
+        without, roomy = replace(case, heavy=0.0), replace(case, memory=first.memory)
+        if case != without and without in found:
+            print(f"{case}, against no such user: {ratios(rounds, found[without])}")
+        if case != roomy:
+            print(f"{case}, against {roomy.memory}: {ratios(rounds, found[roomy])}")
 
 
 def ratios(one: list[Round], other: list[Round]) -> str:
@@ -169,18 +200,20 @@ def main() -> None:
     )
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 4_000_000])
     parser.add_argument("--heavy", type=float, nargs="+", default=[0.0])
+    parser.add_argument("--memory", nargs="+", default=[driver_memory()], help="of Spark's JVM")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("bench"))
     asked = parser.parse_args()
     out = asked.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    cases = [Case(events, heavy) for events in asked.events for heavy in asked.heavy]
+    sizes = product(asked.events, asked.heavy, asked.memory)
+    cases = [Case(events, heavy, memory) for events, heavy, memory in sizes]
     sources = {case: made(out, case.events, case.heavy, zipf=any(asked.heavy)) for case in cases}
     found: dict[Case, list[Round]] = {case: [] for case in cases}
     for number in range(asked.repeat):
         turn = number % len(cases)
         for case in cases[turn:] + cases[:turn]:
-            built = build(sources[case], out)
+            built = build(sources[case], out, case.memory)
             cores = {name: core(name, sources[case], out) for name in CORE_PATHS}
             found[case].append(Round(*built, cores))
             print(f"round {number + 1}: {case} {built[0].seconds:.0f} s", file=sys.stderr, flush=True)

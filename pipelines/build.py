@@ -178,6 +178,7 @@ def _pointer(run: Run, outcome: Outcome) -> Published:
         watermark=watermark(run),
         built_by=run.run_id,
         streams=built(run.pointer.streams) if run.pointer else {},
+        column_kinds=outcome.column_kinds,
     )
 
 

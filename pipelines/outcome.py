@@ -24,6 +24,7 @@ class Outcome:
     as_of: datetime | None = None
     fit_id: str | None = None
     spec: SequenceSpec | None = None
+    column_kinds: dict[str, str] = field(default_factory=dict)
 
     def judge(self, run: Run, layer: str, metrics: Mapping[str, float], checks: Sequence[Check]) -> None:
         """Judge a layer's figures and keep the verdict; GateError where it failed."""

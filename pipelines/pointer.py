@@ -32,6 +32,7 @@ _SCHEMA: Final = pa.schema(
         pa.field("watermark", pa.timestamp("us", tz="UTC")),
         pa.field("built_by", pa.string()),
         pa.field("streams", pa.string()),
+        pa.field("column_kinds", pa.string()),
     ]
 )
 
@@ -56,6 +57,7 @@ class Published:
     watermark: datetime | None = None  # UTC; how far events are known
     built_by: str | None = None  # the build's run_id; before the first stream also None
     streams: dict[str, Position] = field(default_factory=dict)  # stream -> how far it is
+    column_kinds: dict[str, str] = field(default_factory=dict)  # pipelines.ingest.column_kinds
     number: int = 0
 
 
@@ -138,11 +140,19 @@ def _lost(root: str, expected: Published | None, current: Published | None) -> S
 
 def _to_row(pointer: Published) -> dict[str, Any]:
     row = {name: getattr(pointer, name) for name in _SCHEMA.names}
-    texts = {"spec": json.dumps(pointer.spec), "streams": positions_to_json(pointer.streams)}
+    texts = {
+        "spec": json.dumps(pointer.spec),
+        "streams": positions_to_json(pointer.streams),
+        "column_kinds": json.dumps(pointer.column_kinds, sort_keys=True),
+    }
     return row | texts | {"versions": sorted(pointer.versions.items())}
 
 
 def _from_row(row: dict[str, Any]) -> Published:
-    streams = positions_from_json(row.pop("streams", None))
-    plain = {"versions": dict(row["versions"]), "spec": json.loads(row["spec"]), "streams": streams}
-    return Published(**(row | plain))
+    read = {  # an older warehouse's rows lack the newest columns
+        "versions": dict(row["versions"]),
+        "spec": json.loads(row["spec"]),
+        "streams": positions_from_json(row.get("streams")),
+        "column_kinds": json.loads(row.get("column_kinds") or "{}"),
+    }
+    return Published(**(row | read))

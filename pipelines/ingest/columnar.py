@@ -17,6 +17,7 @@ from pyspark.sql.types import (
 )
 
 from pipelines.errors import SourceError
+from pipelines.ingest.column_kinds import KIND, kind_of
 from pipelines.ingest.files import SourceFile, heads, list_files, tail
 from pipelines.ingest.records import Records, require_columns
 
@@ -71,7 +72,9 @@ def _as_strings(frame: DataFrame, records: Records) -> DataFrame:
     _require_unit(frame, records)
     return frame.select(
         *(
-            _text(F.col(f"`{theirs}`"), frame.schema[theirs].dataType).alias(ours)
+            _text(F.col(f"`{theirs}`"), frame.schema[theirs].dataType).alias(
+                ours, metadata={KIND: kind_of(frame.schema[theirs].dataType)}
+            )
             for ours, theirs in records.columns.items()
         ),
         F.to_json(F.struct(*(F.col(f"`{name}`") for name in frame.columns))).alias("raw"),

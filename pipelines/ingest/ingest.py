@@ -1,5 +1,6 @@
 """The ingest stage: a source's records become bronze events, each counted exactly once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -11,6 +12,7 @@ from pipelines.config.model import Config
 from pipelines.encode import partition_count
 from pipelines.errors import SeqloomError, SourceError
 from pipelines.ingest.clean import clean
+from pipelines.ingest.column_kinds import settled_kinds
 from pipelines.ingest.deduplicate import deduplicate
 from pipelines.ingest.event_ids import with_event_id
 from pipelines.ingest.files import reading
@@ -18,7 +20,7 @@ from pipelines.ingest.items import add_categories, read_items
 from pipelines.ingest.known import part_known
 from pipelines.ingest.lateness import part_late
 from pipelines.ingest.quarantine import read_quarantine
-from pipelines.ingest.sources import read_source
+from pipelines.ingest.sources import read_source, source_records
 from pipelines.ingest.suppression import reject_suppressed, strip_suppressed
 from pipelines.ingest.survey import Survey, outside, take_survey
 from pipelines.ingest.write import EVENTS, Batch, write_events, write_rejected
@@ -34,7 +36,8 @@ class Intake:
     """What a run takes in: of the source, events in ``[start, end)``; or with ``retry`` what was refused.
 
     ``late_before``: a new event before this time is refused, unless it is retried: it came in time, and only
-    what was refused as late stays so. ``full_refresh`` replaces both tables.
+    what was refused as late stays so. ``full_refresh`` replaces both tables. ``column_kinds``: of what kind
+    the values of a typed source's columns were so far.
     """
 
     start: datetime | None = None
@@ -42,6 +45,7 @@ class Intake:
     late_before: datetime | None = None
     full_refresh: bool = False
     retry: bool = False
+    column_kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 EVERYTHING: Final = Intake()
@@ -55,7 +59,8 @@ class IngestResult:
     ``refused_before`` of the duplicates are refused rows that an earlier batch has brought to quarantine.
     ``conflicts`` counts event ids that came with more than one payload. ``skipped`` rows lie outside
     the run's ``start`` and ``end`` and are not part of ``events_in``. ``min_ts`` and ``max_ts`` span
-    the batch's valid events, duplicates included.
+    the batch's valid events, duplicates included. ``column_kinds``: ``Intake``'s, and
+    this batch's.
     """
 
     events_in: int
@@ -67,6 +72,7 @@ class IngestResult:
     skipped: int = 0
     min_ts: datetime | None = None
     max_ts: datetime | None = None
+    column_kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 def ingest(
@@ -96,7 +102,10 @@ def ingest_rows(
     """``ingest`` of rows that were read already (as ``read_source`` gives them), such as a stream's."""
     spark, path = warehouse.spark, config.source.path
     checked = reject_suppressed(clean(read, config, batch.ingested_at), warehouse)
+    anew = intake.full_refresh or not warehouse.exists(EVENTS)
     with reading(path):
+        held = None if anew else warehouse.read(EVENTS)
+        kinds = settled_kinds(read, held, source_records(config.source), intake.column_kinds)
         survey = take_survey(checked, intake.start, intake.end)
     _require_usable(survey, config)
     taken = checked.where(~outside(intake.start, intake.end))
@@ -104,8 +113,7 @@ def ingest_rows(
     source_ids = config.source.columns.event_id is not None
     cores = spark.sparkContext.defaultParallelism
     partitions = partition_count(survey.valid, config.spark, cores)
-    anew = intake.full_refresh or not warehouse.exists(EVENTS)
-    bronze, dealt = (None, 0) if anew else _held(warehouse, survey, valid, source_ids)
+    bronze, dealt = (None, 0) if held is None else _held(warehouse, survey, valid, source_ids)
     some_refused, known = bool(survey.rejected), None
     limit = None if intake.retry else intake.late_before
     if limit and bronze is not None and survey.min_ts and survey.min_ts < limit:
@@ -142,6 +150,7 @@ def ingest_rows(
         skipped=survey.skipped,
         min_ts=survey.min_ts,
         max_ts=survey.max_ts,
+        column_kinds=kinds,
     )
     _require_conservation(result, path)
     return result

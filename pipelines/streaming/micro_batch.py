@@ -42,11 +42,11 @@ def take_in(run: Run, rows: DataFrame, stream: str, number: int, lock: Lock | No
     config, pointer, now = run.config, run.pointer, run.started_at
     require_same_settings(config.warehouse, pointer, config)
     restore(run.warehouse, pointer, BRONZE, lock=lock)
-    intake = Intake(late_before=lateness_limit(pointer, config, now))
+    before = pointer or _first(config, now)
+    intake = Intake(late_before=lateness_limit(pointer, config, now), column_kinds=before.column_kinds)
     result = ingest_rows(run.warehouse, config, rows, Batch(run.run_id, now), intake)
     if lock is not None:
         lock.require_held()
-    before = pointer or _first(config, now)
     position = before.streams.get(stream, NOWHERE).after(number, result.duplicates, result.conflicts)
     new = replace(
         before,
@@ -56,6 +56,7 @@ def take_in(run: Run, rows: DataFrame, stream: str, number: int, lock: Lock | No
         watermark=later_watermark(before.watermark, result.max_ts, now),
         built_by=before.built_by if before.streams else before.run_id or None,
         streams=before.streams | {stream: position},
+        column_kinds=dict(result.column_kinds),
     )
     publish(run.warehouse, new, pointer, BRONZE)
     return result

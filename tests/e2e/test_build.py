@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipelines.errors import GateError, WarehouseError
+from pipelines.errors import GateError, SourceError, WarehouseError
 from pipelines.pointer import published
 from pipelines.runs import last_runs
 from pipelines.synthetic.generate import generate
@@ -82,6 +82,22 @@ def test_a_rerun_keeps_nothing_new_and_changes_no_row(generated: Path, tmp_path:
     assert second["duplicates"] == first["events_in"]
     assert second["fit_id"] == first["fit_id"]
     assert digest(case.path(), WITH_REFUSED) == before
+
+
+def test_a_column_of_another_kind_is_refused_by_the_next_run(events: pd.DataFrame, tmp_path: Path) -> None:
+    case = Case(tmp_path, ["source.format=parquet"])
+    rows = events.iloc[:3_000]
+    rows.to_parquet(tmp_path / "day.parquet", index=False)
+    case.build(tmp_path / "day.parquet")
+    before = case.published()
+    assert before.column_kinds == dict.fromkeys(COLUMNS, "text")
+    numbers = rows.assign(item_id=pd.factorize(rows["item_id"])[0])
+    numbers.to_parquet(tmp_path / "next.parquet", index=False)
+    with pytest.raises(
+        SourceError, match=r"next\.parquet: column item_id \(item_id\) is number, but was text"
+    ):
+        case.build(tmp_path / "next.parquet")
+    assert case.published() == before
 
 
 @pytest.mark.slow

@@ -125,6 +125,13 @@ def test_json_lines_and_parquet_arrive_too(tmp_path: Path, spark: Any) -> None:
     found = table.run()
     assert (found["events_kept"], found["rejected"]) == (1, {"missing_user_id": 1})
     assert found["delay_seconds"]["p50"] > 0
+    pointer = published(str(table.warehouse))
+    assert pointer and pointer.column_kinds["item_id"] == "number"
+    pq.write_table(
+        pa.table(columns | {"item": ["1", "2"], "time": [SECOND] * 2}), table.arriving / "b.parquet"
+    )
+    with pytest.raises(SourceError, match=r"column item \(item_id\) is text, but was number"):
+        table.run()
 
 
 def test_a_second_reader_of_a_stream_is_turned_away(case: Stream, warehouse: Warehouse) -> None:
