@@ -51,7 +51,7 @@ def is_disk_full(error: BaseException) -> bool:
     """
     return any(
         getattr(each, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        or any(sign in str(each) for sign in _FULL)
+        or any(sign in _words(each) for sign in _FULL)
         for each in _chain(error)
     )
 
@@ -82,7 +82,7 @@ def _explained(error: Exception, root: str) -> SeqloomError | None:
             f"Spark's JVM ended before the run did ({end}); {_UNPUBLISHED}: run again; "
             "where the system's log tells of too little memory, with more of it or less beside the run"
         )
-    if any(is_lost_worker(str(each)) for each in _chain(error)):
+    if any(is_lost_worker(_words(each)) for each in _chain(error)):
         return SeqloomError(
             f"a Python worker ended before its task did, by a signal or for want of memory; {_UNPUBLISHED}: "
             "run again, with a smaller spark.events_per_partition if it comes back"
@@ -107,6 +107,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             seen.add(id(each))
             yield each
             left += [each.__cause__, each.__context__]
+
+
+def _words(error: BaseException) -> str:
+    """What an error says; one of Java's asks its JVM for that, and says nothing where this is gone."""
+    try:
+        return str(error)
+    except (Py4JError, OSError):
+        return ""
 
 
 def _room(root: str) -> list[str]:

@@ -16,12 +16,13 @@ SHARED_DATA = os.environ.get("SEQLOOM_SHARED_DATA")
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:  # noqa: F821
+    from pipelines.small import JAVA_OPTIONS
     from pipelines.spark import start_spark
 
     settings = {
         "spark.master": "local[2]",
         "spark.driver.memory": "2g",
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",  # on small data more does not pay
+        "spark.driver.extraJavaOptions": JAVA_OPTIONS,
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("spark-warehouse")),
         "spark.databricks.delta.snapshotPartitions": "1",

@@ -1,11 +1,14 @@
 """What counts as little data, and that a larger job in the same session forgets it."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
-from pipelines.small import PACKED, SETTINGS, SMALL_BYTES, is_small
+from pipelines.packages import find_java
+from pipelines.small import JAVA_OPTIONS, PACKED, SETTINGS, SMALL_BYTES, is_small
 from pipelines.spark import start_spark
 
 COMPILED = "spark.sql.codegen.wholeStage"
@@ -43,3 +46,18 @@ def test_the_session_follows_its_job(spark: SparkSession, tmp_path: Path) -> Non
         for key, value in before.items():
             if value is not None:
                 spark.conf.set(key, value)
+
+
+def reserved_for_code(*options: str) -> int:
+    """Bytes, by the JVM's own word."""
+    java = find_java(os.environ).path
+    command = [str(java), *options, "-XX:+PrintFlagsFinal", "-version"]
+    flags = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    (line,) = [line for line in flags if " ReservedCodeCacheSize " in line]
+    return int(line.split()[3])
+
+
+def test_the_quick_compiler_has_room_for_its_code() -> None:
+    """Left to itself the JVM reserves a fifth for it, and a day's run of a small warehouse died of that."""
+    assert reserved_for_code("-XX:TieredStopAtLevel=1") < reserved_for_code(*JAVA_OPTIONS.split())
+    assert reserved_for_code() <= reserved_for_code(*JAVA_OPTIONS.split())
