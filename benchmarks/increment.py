@@ -44,6 +44,8 @@ TABLES = (
 START = "start Spark"
 DAYS = 30
 DAY = timedelta(days=1)
+SOURCE_TIME = "%Y-%m-%dT%H:%M:%SZ"
+"""How the generator writes times; a column of another type would be refused."""
 DAY_US = DAY // timedelta(microseconds=1)
 
 
@@ -119,7 +121,8 @@ class Site:
         taken = events.take(pa.array(rows))
         columns = {"event_id": ids, "user_id": users.take(pa.array(owner))}
         moved = pa.array(shift).cast(pa.duration("us"))
-        columns["ts"] = pc.add(taken.column("ts").cast(self.last_day.type), moved)
+        times = pc.add(taken.column("ts").cast(self.last_day.type), moved)
+        columns["ts"] = pc.strftime(times.cast(pa.timestamp("s", tz="UTC")), SOURCE_TIME)  # as in the source
         for name, values in columns.items():
             taken = taken.set_column(taken.schema.get_field_index(name), name, values)
         folder = self.out / f"day-{number}"
