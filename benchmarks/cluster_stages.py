@@ -10,7 +10,6 @@ Prints medians of seconds, of each stage, as a table in Markdown.
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -20,23 +19,19 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.engines.data import made
-from benchmarks.engines.measure import answer_of, measure
-from benchmarks.whole_job import CONFIG, ROOT
+from benchmarks.engines.job import JOB, run_job
+from benchmarks.whole_job import CONFIG
 from tests.cluster import Cluster, environment, pack, running_cluster
 from tests.content import row_sums
 
-JOB = ROOT / "jobs" / "build_sequences.py"
 Seconds = dict[str, float]
 
 
 def build(command: list[str], source: Path, out: Path) -> tuple[Seconds, dict[str, int]]:
     """Run the job by ``command``: seconds of each stage and ``in all``, and the sums of each table's rows."""
-    target = out / "warehouse"
-    shutil.rmtree(target, ignore_errors=True)
-    words = ["--config", str(out / "job.toml"), "--source", str(source), "--warehouse", str(target)]
-    cost = measure([*command, *words], target, os.environ | environment())
-    seconds: Seconds = answer_of(target)["seconds"]
-    return seconds | {"in all": cost.seconds}, row_sums(target)
+    cost, summary = run_job(command, CONFIG, source, out, os.environ | environment())
+    seconds: Seconds = summary["seconds"]
+    return seconds | {"in all": cost.seconds}, row_sums(out / "warehouse")
 
 
 def commands(cluster: Cluster, code: Path) -> dict[str, list[str]]:
@@ -69,7 +64,6 @@ def main() -> None:
     out = asked.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     source = made(out, asked.events, 0.0, zipf=False)
-    (out / "job.toml").write_text(CONFIG)
     with tempfile.TemporaryDirectory(prefix="seqloom-cluster-") as scratch:
         code = pack(Path(scratch) / "seqloom.zip")
         with running_cluster(Path(scratch), memory="3g") as cluster:

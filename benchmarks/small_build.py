@@ -21,6 +21,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.engines.job import JOB, with_settings
 from pipelines.small import SETTINGS
 from pipelines.synthetic.generate import generate
 from pipelines.synthetic.settings import Settings
@@ -48,10 +49,8 @@ assert USUAL.keys() == SETTINGS.keys()
 
 def config(folder: Path, settings: dict[str, str]) -> Path:
     """The demo's configuration with Spark settings."""
-    lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in settings.items()]
     path = folder / "config.toml"
-    text = (ROOT / "conf" / "demo.toml").read_text()
-    path.write_text("\n".join([text, "[spark.settings]", *lines, ""]))
+    path.write_text(with_settings((ROOT / "conf" / "demo.toml").read_text(), settings))
     return path
 
 
@@ -59,10 +58,12 @@ def build(source: Path, folder: Path, settings: dict[str, str]) -> dict[str, flo
     """Seconds of a build in a process of its own: of each stage, and ``in all``."""
     shutil.rmtree(folder / "warehouse", ignore_errors=True)
     words = ["--config", str(config(folder, settings)), "--source", str(source)]
-    job = [sys.executable, str(ROOT / "jobs" / "build_sequences.py")]
     begin = time.perf_counter()
     done = subprocess.run(
-        [*job, *words, "--warehouse", str(folder / "warehouse")], check=True, capture_output=True, text=True
+        [sys.executable, str(JOB), *words, "--warehouse", str(folder / "warehouse")],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     seconds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])["seconds"]
     return seconds | {"in all": time.perf_counter() - begin}

@@ -18,7 +18,6 @@ machine's.
 """
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -33,7 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.engines.data import DAYS, FIRST_S, made
 from benchmarks.engines.event_log import Traffic, settings, traffic
-from benchmarks.engines.measure import GIB, Cost, answer_of, folder_bytes, measure
+from benchmarks.engines.job import JOB, run_job, with_settings
+from benchmarks.engines.measure import GIB, Cost, folder_bytes, measure
 from pipelines.instants import from_micros
 from pipelines.spark import driver_memory
 
@@ -92,17 +92,13 @@ class Round:
 
 def build(source: Path, out: Path, memory: str) -> tuple[Cost, dict[str, Any], dict[str, int], Traffic]:
     """Run the job into a new warehouse: what it took, its summary, bytes of each layer, and the traffic."""
-    target, log = out / "warehouse", out / "event-log"
-    for folder in (target, log):
-        shutil.rmtree(folder, ignore_errors=True)
+    log = out / "event-log"
+    shutil.rmtree(log, ignore_errors=True)
     log.mkdir()
-    spark = {"spark.driver.memory": memory, **settings(log)}
-    lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in spark.items()]
-    (out / "job.toml").write_text("\n".join([CONFIG, "[spark.settings]", *lines, ""]))
-    job = [sys.executable, str(ROOT / "jobs" / "build_sequences.py"), "--config", str(out / "job.toml")]
-    cost = measure([*job, "--source", str(source), "--warehouse", str(target)], target)
-    sizes = {layer: folder_bytes(target / layer, ".parquet") for layer in LAYERS}
-    return cost, answer_of(target), sizes, traffic(log)
+    config = with_settings(CONFIG, {"spark.driver.memory": memory, **settings(log)})
+    cost, summary = run_job([sys.executable, str(JOB)], config, source, out)
+    sizes = {layer: folder_bytes(out / "warehouse" / layer, ".parquet") for layer in LAYERS}
+    return cost, summary, sizes, traffic(log)
 
 
 def core(name: str, source: Path, out: Path) -> Cost:

@@ -47,7 +47,7 @@ def make_bronze(run: Run, request: "BuildRequest", outcome: Outcome) -> IngestRe
         "duplicates": result.duplicates,
         "rejected": dict(result.rejected),
     }
-    outcome.column_kinds = kinds_so_far(run, request) | dict(result.column_kinds)
+    outcome.column_kinds = result.column_kinds
     outcome.extra |= {
         "conflicts": result.conflicts,
         "skipped": result.skipped,
@@ -93,7 +93,7 @@ def _ingest(run: Run, request: "BuildRequest") -> IngestResult:
         late_before(run, request),
         full_refresh=request.full_refresh,
         retry=request.retry_rejected,
-        column_kinds=kinds_so_far(run, request),
+        column_kinds={} if request.full_refresh else kinds_so_far(run),
     )
     return ingest(run.warehouse, run.config, run.run_id, run.started_at, intake)
 
@@ -110,13 +110,13 @@ def _streamed(run: Run) -> IngestResult:
         duplicates=duplicates,
         conflicts=sum(position.conflicts for position in positions),
         rejected=by_reason,
+        column_kinds=kinds_so_far(run),
     )
 
 
-def kinds_so_far(run: Run, request: "BuildRequest") -> dict[str, str]:
-    """Of what kind the columns of the events in bronze were; a full refresh of a source drops these."""
-    drops = request.full_refresh and not request.from_bronze
-    return {} if run.pointer is None or drops else run.pointer.column_kinds
+def kinds_so_far(run: Run) -> dict[str, str]:
+    """Of what kind the columns of the published events in bronze were."""
+    return {} if run.pointer is None else run.pointer.column_kinds
 
 
 def late_before(run: Run, request: "BuildRequest") -> datetime | None:

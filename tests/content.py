@@ -49,6 +49,13 @@ def digest(warehouse: Path, tables: tuple[str, ...] = TABLES) -> dict[str, str]:
     }
 
 
+def require_same_contents(here: Path, there: Path, tables: tuple[str, ...] = TABLES) -> None:
+    """Two warehouses say the same, table by table."""
+    expected, found = (contents(warehouse, tables) for warehouse in (there, here))
+    for name, rows in expected.items():
+        assert found[name] == rows, name
+
+
 def require_forgotten(warehouse: Path, versions: Mapping[str, int]) -> None:
     """These versions of tables can't be read back."""
     for name, version in versions.items():

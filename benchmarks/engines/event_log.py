@@ -50,7 +50,8 @@ def total(events: Iterable[dict[str, Any]]) -> Traffic:
             found["queries"] += 1
         elif name == "SparkListenerTaskEnd":
             found["tasks"] += 1
-            found.update(dict(_of_task(event)))
+            for figure, value in _of_task(event):
+                found[figure] += value
     return Traffic(
         queries=found["queries"],
         tasks=found["tasks"],
@@ -68,8 +69,6 @@ def _of_task(event: dict[str, Any]) -> Iterator[tuple[str, int]]:
         yield "shuffled", metrics["Shuffle Write Metrics"]["Shuffle Bytes Written"]
         yield "spilled", metrics["Disk Bytes Spilled"]
         yield "collecting", metrics["JVM GC Time"]
-    sums: Counter[str] = Counter()
     for own in event["Task Info"]["Accumulables"]:
         if own.get("Name") in (TO_PYTHON, FROM_PYTHON):
-            sums[own["Name"]] += int(own["Update"])
-    yield from sums.items()
+            yield own["Name"], int(own["Update"])

@@ -70,12 +70,11 @@ def _require_unit(frame: DataFrame, records: Records) -> None:
 
 def _as_strings(frame: DataFrame, records: Records) -> DataFrame:
     _require_unit(frame, records)
+    types = {ours: frame.schema[theirs].dataType for ours, theirs in records.columns.items()}
     return frame.select(
         *(
-            _text(F.col(f"`{theirs}`"), frame.schema[theirs].dataType).alias(
-                ours, metadata={KIND: kind_of(frame.schema[theirs].dataType)}
-            )
-            for ours, theirs in records.columns.items()
+            _text(F.col(f"`{records.columns[ours]}`"), type_).alias(ours, metadata={KIND: kind_of(type_)})
+            for ours, type_ in types.items()
         ),
         F.to_json(F.struct(*(F.col(f"`{name}`") for name in frame.columns))).alias("raw"),
         F.lit(None).cast("string").alias("layout"),

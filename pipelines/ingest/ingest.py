@@ -59,7 +59,7 @@ class IngestResult:
     ``refused_before`` of the duplicates are refused rows that an earlier batch has brought to quarantine.
     ``conflicts`` counts event ids that came with more than one payload. ``skipped`` rows lie outside
     the run's ``start`` and ``end`` and are not part of ``events_in``. ``min_ts`` and ``max_ts`` span
-    the batch's valid events, duplicates included. ``column_kinds``: ``Intake``'s, and
+    the batch's valid events, duplicates included. ``column_kinds``: ``Intake``'s and
     this batch's.
     """
 
@@ -72,7 +72,7 @@ class IngestResult:
     skipped: int = 0
     min_ts: datetime | None = None
     max_ts: datetime | None = None
-    column_kinds: Mapping[str, str] = field(default_factory=dict)
+    column_kinds: dict[str, str] = field(default_factory=dict)
 
 
 def ingest(
@@ -103,9 +103,9 @@ def ingest_rows(
     spark, path = warehouse.spark, config.source.path
     checked = reject_suppressed(clean(read, config, batch.ingested_at), warehouse)
     anew = intake.full_refresh or not warehouse.exists(EVENTS)
+    stored = None if anew else warehouse.read(EVENTS)
     with reading(path):
-        held = None if anew else warehouse.read(EVENTS)
-        kinds = settled_kinds(read, held, source_records(config.source), intake.column_kinds)
+        kinds = settled_kinds(read, stored, source_records(config.source), intake.column_kinds)
         survey = take_survey(checked, intake.start, intake.end)
     _require_usable(survey, config)
     taken = checked.where(~outside(intake.start, intake.end))
@@ -113,7 +113,7 @@ def ingest_rows(
     source_ids = config.source.columns.event_id is not None
     cores = spark.sparkContext.defaultParallelism
     partitions = partition_count(survey.valid, config.spark, cores)
-    bronze, dealt = (None, 0) if held is None else _held(warehouse, survey, valid, source_ids)
+    bronze, dealt = (None, 0) if stored is None else _held(warehouse, stored, survey, valid, source_ids)
     some_refused, known = bool(survey.rejected), None
     limit = None if intake.retry else intake.late_before
     if limit and bronze is not None and survey.min_ts and survey.min_ts < limit:
@@ -156,9 +156,11 @@ def ingest_rows(
     return result
 
 
-def _held(warehouse: Warehouse, survey: Survey, valid: DataFrame, source_ids: bool) -> tuple[DataFrame, int]:
+def _held(
+    warehouse: Warehouse, bronze: DataFrame, survey: Survey, valid: DataFrame, source_ids: bool
+) -> tuple[DataFrame, int]:
     """Bronze's events that could share an id with the batch; and how many, where these are all of them."""
-    bronze, dealt = warehouse.read(EVENTS), 0
+    dealt = 0
     if source_ids and survey.valid <= BROADCAST_IDS:
         # Looked for in place: otherwise all of bronze would be shuffled.
         bronze = bronze.join(F.broadcast(valid.select("event_id")), "event_id", "left_semi")

@@ -56,7 +56,7 @@ def take_in(run: Run, rows: DataFrame, stream: str, number: int, lock: Lock | No
         watermark=later_watermark(before.watermark, result.max_ts, now),
         built_by=before.built_by if before.streams else before.run_id or None,
         streams=before.streams | {stream: position},
-        column_kinds=dict(result.column_kinds),
+        column_kinds=result.column_kinds,
     )
     publish(run.warehouse, new, pointer, BRONZE)
     return result

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.content import TABLES, WITH_REFUSED, contents, table
+from tests.content import WITH_REFUSED, require_same_contents, table
 from tests.e2e.builds import COLUMNS, Case, true_events
 
 pytestmark = [pytest.mark.usefixtures("spark"), pytest.mark.slow]
@@ -16,12 +16,6 @@ pytestmark = [pytest.mark.usefixtures("spark"), pytest.mark.slow]
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     return true_events(tmp_path_factory.mktemp("generated"))
-
-
-def require_equal(case: Case, parts: str, whole: str, tables: tuple[str, ...] = TABLES) -> None:
-    there, here = (contents(case.path(name), tables) for name in (whole, parts))
-    for name, rows in there.items():
-        assert here[name] == rows, name
 
 
 def test_days_equal_one_full_build(events: pd.DataFrame, tmp_path: Path) -> None:
@@ -42,7 +36,7 @@ def test_days_equal_one_full_build(events: pd.DataFrame, tmp_path: Path) -> None
     shutil.copytree(case.path(), case.path("whole"))
     summary = case.build(case.folder / "all", "whole", full_refresh=True, fit="frozen")
     assert summary["made_anew"] == "--full-refresh"
-    require_equal(case, "warehouse", "whole")
+    require_same_contents(case.path(), case.path("whole"))
 
 
 def arrive(folder: Path, name: str, events: pd.DataFrame, lines: list[str]) -> None:
@@ -70,7 +64,7 @@ def test_days_of_a_growing_folder_equal_one_build(events: pd.DataFrame, tmp_path
     shutil.copytree(case.path(), case.path("whole"))
     case.build(source, "whole", full_refresh=True, fit="frozen")
     assert len(table(case.path(), "bronze/events_rejected")) == 25
-    require_equal(case, "warehouse", "whole", WITH_REFUSED)
+    require_same_contents(case.path(), case.path("whole"), WITH_REFUSED)
 
 
 def test_refused_rows_get_in_days_later(events: pd.DataFrame, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pipelines.errors import ConfigError
 from pipelines.pointer import published
 from pipelines.streaming import StreamRequest, stream
 from pipelines.warehouse import Warehouse
-from tests.content import contents, table
+from tests.content import require_same_contents, table
 from tests.e2e.builds import NOW, Case, true_events
 
 pytestmark = [pytest.mark.usefixtures("spark"), pytest.mark.slow]
@@ -70,9 +70,7 @@ def test_a_stream_beside_builds_equals_one_full_build(
         case.build(case.write(events, "all"), full_refresh=True, fit="frozen")
     whole = case.build(None, "whole", from_bronze=True, full_refresh=True, fit="frozen")
     assert whole["made_anew"] == "--full-refresh"
-    there, here = contents(case.path("whole")), contents(case.path())
-    for name, rows in there.items():
-        assert here[name] == rows, name
+    require_same_contents(case.path(), case.path("whole"))
     assert sorted(table(case.path(), "bronze/events")["event_id"]) == sorted(events["event_id"])
 
 
