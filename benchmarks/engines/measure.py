@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 SAMPLE_SECONDS, SCRATCH_SECONDS, POLL_SECONDS = 0.2, 1.0, 0.02
+GROWTH = 1.01
 GIB = 2**30
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -28,7 +29,8 @@ PR_SET_CHILD_SUBREAPER = 36
 class Cost:
     """Of a program and all that it started, until the last process has ended.
 
-    ``peak_bytes``: proportional set sizes (shared pages counted once) of all processes, summed.
+    ``peak_bytes``: proportional set sizes (shared pages counted once) of all processes, summed, where their
+    resident sizes reach a new height: a JVM of gigabytes stands still while it is asked for it.
     ``written_bytes`` lie under its folder at the end; ``disk_bytes`` went to any disk, spill and temporary
     files too; ``scratch_bytes`` lay at most in ``SPARK_LOCAL_DIRS``, looked at once a second.
     """
@@ -72,17 +74,25 @@ class Samples:
     """What was seen of the processes while they ran."""
 
     peak_bytes: int = 0
+    resident_bytes: int = 0  # when the peak was taken
     disk_bytes: dict[int, int] = field(default_factory=dict)  # of each process, as seen last
 
     def take(self) -> None:
-        total = 0
-        for process in psutil.Process().children(recursive=True):
+        processes, resident = psutil.Process().children(recursive=True), 0
+        for process in processes:
             with suppress(psutil.Error):
-                total += (
-                    process.memory_full_info().pss if sys.platform == "linux" else process.memory_info().rss
-                )
+                resident += process.memory_info().rss
                 self.disk_bytes[process.pid] = process.io_counters().write_bytes
-        self.peak_bytes = max(self.peak_bytes, total)
+        if resident > GROWTH * self.resident_bytes:
+            self.resident_bytes = resident
+            self.peak_bytes = max(self.peak_bytes, sum(map(memory, processes)))
+
+
+def memory(process: psutil.Process) -> int:
+    """Bytes that are the process's; 0 of one that has ended."""
+    with suppress(psutil.Error):
+        return int(process.memory_full_info().pss if sys.platform == "linux" else process.memory_info().rss)
+    return 0
 
 
 def watch(command: Sequence[str], out: Path) -> tuple[int, Cost]:
