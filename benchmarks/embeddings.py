@@ -22,6 +22,7 @@ from sklearn.metrics import adjusted_rand_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from features.sessions import SessionRule
 from features.themes import nearest_theme, session_sums
 from pipelines.fit.counts import count_events
 from pipelines.fit.embeddings import learn_vectors
@@ -64,7 +65,8 @@ def generate(
             "item": (shown * ITEMS + item + 2).astype(np.int32),
             "category": category.astype(np.int32),
             "type": np.full(len(owner), 2, dtype=np.int32),
-            "session": (owner % 5 + 1).astype(np.int32),
+            "mode": np.ones(len(owner), dtype=np.int32),
+            "session_key": pa.array(owner % 5).cast(pa.string()),
         }
     )
     return table, starts, theme
@@ -76,7 +78,7 @@ def measure(
     """Seconds of counting and learning vectors, seconds of clustering, theme ARI."""
     themes = ThemeOptions(count=THEMES)
     begin = time.perf_counter()
-    narrow = narrow_events(events, None)
+    narrow = narrow_events(events, SessionRule("source_key"), None)
     table = learn_vectors(narrow, count_events(narrow, themes.min_session_events), way)
     learned = time.perf_counter()
     clusters = cluster(sample_interests(narrow, table, BUCKETS, themes), themes)

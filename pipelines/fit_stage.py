@@ -17,7 +17,6 @@ from pipelines.instants import from_micros, to_micros
 from pipelines.rules import session_rule
 from pipelines.run_context import Run
 from pipelines.train_end import choose_train_end
-from pipelines.user_pass import session_events
 
 if TYPE_CHECKING:
     from pipelines.build import BuildRequest
@@ -64,7 +63,8 @@ def learn_fit(run: Run, ordered: DataFrame, events: DataFrame, as_of: datetime) 
     with run.progress.stage("fit: item vectors, themes, hop null") as stage:
         chosen = run.config.fit.train_end or choose_train_end(events, as_of, run.config.fit.train_share)
         fit = learn(
-            session_events(ordered, session_rule(run.config)),
+            ordered,
+            session_rule(run.config),
             fit_options(run),
             to_micros(min(chosen, as_of)),
             previous,

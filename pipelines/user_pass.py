@@ -8,26 +8,22 @@ Input everywhere: encoded events whose partitions hold whole users, sorted by us
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 from pyspark.core.broadcast import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from features.block import ENCODED_EVENTS, EventBlock
 from features.chunks import arrow_schema, chunk_block
 from features.resume import states_behind, steps, together
-from features.sessions import SessionRule, session_ids, sessionize
+from features.sessions import SessionRule, session_ids
 from features.spec import SequenceSpec
 from features.tags import FittedThemes, tag_block
 from features.tags import sessions_arrow_schema as sessions_schema
 from features.user_state import STATES
 from features.users import UserRows, UserRule, reasons, summarise_users
+from pipelines.workers import in_workers
 
 Batches = Iterable[pa.RecordBatch]
-
-SESSION_EVENTS = pa.schema([*ENCODED_EVENTS, ("ordinal", pa.int32()), ("session", pa.int32())])
-"""Encoded events with their ordinal and their session's, each from 1 in the user's history."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +73,6 @@ class UserPass:
                 yield "state", batch
 
 
-def session_events(ordered: DataFrame, rule: SessionRule) -> DataFrame:
-    """Events with their ordinal and session, in the same partitions and order."""
-
-    def rows(batches: Batches) -> Batches:
-        for block in sessionize(batches, rule):
-            yield _with_sessions(block)
-
-    return _lift(ordered, rows, SESSION_EVENTS)
-
-
 USERS = pa.schema(
     [
         ("user_id", pa.string()),
@@ -105,7 +91,7 @@ USERS = pa.schema(
 def _lift(
     frame: DataFrame, fold: Callable[[Batches], Iterable[pa.RecordBatch]], schema: pa.Schema
 ) -> DataFrame:
-    return frame.mapInArrow(fold, from_arrow_schema(schema))
+    return in_workers(frame, fold, from_arrow_schema(schema))
 
 
 def _user_batch(users: UserRows) -> pa.RecordBatch:
@@ -132,17 +118,3 @@ def _side(batch: pa.RecordBatch, name: str, union: pa.Schema) -> pa.RecordBatch:
         for field in union
     ]
     return pa.record_batch(columns, schema=union)
-
-
-def _with_sessions(block: EventBlock) -> pa.RecordBatch:
-    lengths = block.offsets[1:] - block.offsets[:-1]
-    users = pa.array(block.user_ids, pa.string())
-    columns = {
-        "user_id": users.take(pa.array(np.repeat(np.arange(len(lengths)), lengths))),
-        "event_id": block.event_id,
-        "session_key": pa.nulls(block.size, pa.string()),
-        **{name: pa.array(getattr(block, name)) for name in ("ts", "item", "category", "type", "mode")},
-        "ordinal": pa.array(block.ordinal),
-        "session": pa.array(block.session),
-    }
-    return pa.record_batch([columns[name] for name in SESSION_EVENTS.names], schema=SESSION_EVENTS)

@@ -19,6 +19,7 @@ from pipelines.ingest.suppression import Batches, payload_texts, without_payload
 from pipelines.ingest.write import REJECTED
 from pipelines.old_versions import delta_tables, live_files
 from pipelines.warehouse import STATISTICS, Warehouse, properties
+from pipelines.workers import in_workers
 
 OWN = "is_own"
 """Last column of refused rows on their way: whether a row names a user."""
@@ -73,7 +74,7 @@ def strip_quarantine(warehouse: Warehouse, folder: Path, users: frozenset[str], 
     marked = rejected.withColumn(OWN, F.lit(False))
     if owned is not None:
         marked = _mark(rejected, owned.join(F.broadcast(frame_of(warehouse, users)), USER, "left_semi"))
-    stripped = marked.mapInArrow(_stripper(needles), marked.schema).persist(StorageLevel.DISK_ONLY)
+    stripped = in_workers(marked, _stripper(needles), marked.schema).persist(StorageLevel.DISK_ONLY)
     try:
         count = stripped.where(F.col(OWN)).count()
         if count or has_statistics_of_ids(folder / REJECTED):

@@ -16,6 +16,7 @@ from pipelines.fit.counts import Counts
 from pipelines.fit.options import EmbeddingOptions
 from pipelines.fit.stream import BUCKETS, Sessions, bucket_limit, held_out, whole_sessions
 from pipelines.fit.tally import Tally, pack, unpack
+from pipelines.workers import in_workers
 
 PAIRS_SCHEMA: Final = pa.schema([("left", pa.int32()), ("right", pa.int32()), ("n", pa.int64())])
 
@@ -103,7 +104,7 @@ def count_pairs(narrow: DataFrame, tokens: Tokens, limit: int, window: int) -> D
                 yield _pairs_batch(tally)
         yield _pairs_batch(tally)
 
-    partial = narrow.mapInArrow(kernel, "left int, right int, n long")
+    partial = in_workers(narrow, kernel, "left int, right int, n long")
     return partial.groupBy("left", "right").agg(F.sum("n").alias("n"))
 
 

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from features.codes import FIRST_INDEX
 from pipelines.fit.stream import BUCKETS, whole_sessions
 from pipelines.fit.tally import Tally, pack, unpack
+from pipelines.workers import in_workers
 
 ITEM, TYPE, SESSION, LONG_SESSION = range(4)
 COUNTS_SCHEMA: Final = pa.schema(
@@ -51,7 +52,7 @@ def count_events(narrow: DataFrame, min_session_events: int) -> Counts:
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return _count_kernel(batches, min_session_events)
 
-    partial = narrow.mapInArrow(kernel, "what int, left int, right int, n long")
+    partial = in_workers(narrow, kernel, "what int, left int, right int, n long")
     table = partial.groupBy("what", "left", "right").agg(F.sum("n").alias("n")).toArrow()
     what, left, right, n = (table.column(name).to_numpy() for name in COUNTS_SCHEMA.names)
     items = _sorted_rows(what == ITEM, left, right, n)

@@ -15,8 +15,9 @@ from pipelines.fit.counts import Counts
 from pipelines.fit.factors import factorise
 from pipelines.fit.fold import Factors, fold_in, shrink
 from pipelines.fit.options import EmbeddingOptions
-from pipelines.fit.stream import bucket_limit, run_starts, whole_runs
+from pipelines.fit.stream import bucket_limit, columns_of, run_starts, whole_runs
 from pipelines.fit.word2vec import word2vec_vectors
+from pipelines.workers import in_workers
 
 SLICE_ROWS: Final = 100_000
 """Items that are shrunk at once; bounds the intermediate arrays."""
@@ -78,7 +79,7 @@ def _fold_tail(
     shared = pairs.sparkSession.sparkContext.broadcast(factors)
 
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for part in whole_runs(batches, ("right",)):
+        for part in whole_runs(columns_of(batches), ("right",)):
             starts = run_starts(part, ("right",))
             vectors = unit(fold_in(shared.value, starts, part["left"], part["n"]))
             offsets = pa.array(np.arange(len(starts) + 1, dtype=np.int32) * vectors.shape[1])
@@ -86,7 +87,9 @@ def _fold_tail(
             lists = pa.ListArray.from_arrays(offsets, flat)
             yield pa.record_batch([pa.array(part["right"][starts]), lists], names=["token", "vector"])
 
-    folded = tail_pairs(pairs, tokens.contexts).mapInArrow(kernel, "token int, vector array<float>").toArrow()
+    folded = in_workers(
+        tail_pairs(pairs, tokens.contexts), kernel, "token int, vector array<float>"
+    ).toArrow()
     token = folded.column("token").to_numpy()
     flat = folded.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
     order = np.argsort(token)  # rows arrive in any order

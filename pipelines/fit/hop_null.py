@@ -33,6 +33,7 @@ from pyspark.sql import DataFrame
 from features.hops import PAIRS, SIDE, WINDOWS_SCHEMA, HopNull, SessionVectors, size_counts, windows_in
 from features.vectors import VectorTable
 from pipelines.fit.stream import Sessions, held_out, whole_sessions
+from pipelines.workers import in_workers
 
 WINDOWS = "pair int, distance double, priority long"
 
@@ -57,8 +58,8 @@ def learn_hop_null(narrow: DataFrame, table: VectorTable, limit: int, most: int,
     def keep(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return _smallest(batches, most)
 
-    partial = narrow.mapInArrow(draw, WINDOWS).repartition("pair")
-    windows = partial.mapInArrow(keep, WINDOWS).toArrow()
+    partial = in_workers(narrow, draw, WINDOWS).repartition("pair")
+    windows = in_workers(partial, keep, WINDOWS).toArrow()
     pair, distance, priority = (windows.column(name).to_numpy() for name in WINDOWS_SCHEMA.names)
     return HopNull.fit(pair.astype(np.int64), distance, priority, most)
 
@@ -72,7 +73,7 @@ def _size_mix(narrow: DataFrame, table: VectorTable) -> NDArray[np.int64]:
             sizes += size_counts(_vectors(sessions, shared.value).counts)
         yield pa.record_batch([pa.array(np.arange(SIDE)), pa.array(sizes)], names=["place", "n"])
 
-    rows = narrow.mapInArrow(kernel, "place long, n long").groupBy("place").sum("n").toArrow()
+    rows = in_workers(narrow, kernel, "place long, n long").groupBy("place").sum("n").toArrow()
     mix = np.zeros(SIDE, dtype=np.int64)
     mix[rows.column(0).to_numpy()] = rows.column(1).to_numpy()
     return mix

@@ -15,6 +15,7 @@ from features.vectors import VectorTable, unit
 from pipelines.fit.options import ThemeOptions
 from pipelines.fit.stream import Sessions, whole_sessions
 from pipelines.fit.tally import Tally, pack, unpack
+from pipelines.workers import in_workers
 
 ITEMS, CATEGORIES = range(2)
 SESSION_SUMS = "key long, sum array<double>"
@@ -47,7 +48,7 @@ def sample_interests(
             lists = pa.ListArray.from_arrays(offsets, pa.array(sums[has].reshape(-1)))
             yield pa.record_batch([key, lists], names=["key", "sum"])
 
-    rows = narrow.mapInArrow(kernel, SESSION_SUMS).toArrow()
+    rows = in_workers(narrow, kernel, SESSION_SUMS).toArrow()
     key = rows.column("key").to_numpy().astype(np.uint64)
     sums = np.asarray(rows.column("sum").combine_chunks().flatten()).reshape(len(key), table.dim)
     return unit(sums[np.lexsort((*sums.T[::-1], key))])
@@ -79,7 +80,7 @@ def count_by_theme(
         for what, tally in enumerate(tallies):
             yield _theme_batch(what, tally)
 
-    partial = narrow.mapInArrow(kernel, THEME_COUNTS)
+    partial = in_workers(narrow, kernel, THEME_COUNTS)
     rows = partial.groupBy("what", "theme", "index").agg(F.sum("n").alias("n")).toArrow()
     what, theme, index, n = (rows.column(name).to_numpy() for name in ("what", "theme", "index", "n"))
     order = np.lexsort((index, theme))

@@ -1,4 +1,4 @@
-"""Learn a fit from sessionized events: vectors, themes and the hop null, in a few passes."""
+"""Learn a fit from events: vectors, themes and the hop null, in a few passes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,6 +6,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 
 from features.codes import FIRST_INDEX
+from features.sessions import SessionRule
 from features.themes import nearest_theme
 from features.vectors import VectorTable
 from pipelines.fit.artefact import Drift, Fit, Theme, top
@@ -20,19 +21,22 @@ from pipelines.fit.theme_model import Clusters, cluster
 
 
 def learn(
-    events: DataFrame, options: FitOptions, train_end: int | None = None, previous: Fit | None = None
+    ordered: DataFrame,
+    rule: SessionRule,
+    options: FitOptions,
+    train_end: int | None = None,
+    previous: Fit | None = None,
 ) -> Fit:
     """A fit on events with ``ts`` < ``train_end`` (µs; None: all).
 
-    ``events`` has user_id, event_id, ts (long, µs), item, category, type and session; a partition
-    holds whole users, sorted by user and order. The fit depends on the set of events only: not on
-    partitions, cores, or anything at or after ``train_end``. Samples are the sessions whose hash of
-    user and first event lies in the first of 65,536 buckets, as many buckets as fit the bound; one
-    user in four, by hash, is kept from the vectors and gives the hop null.
+    ``ordered`` has ``ENCODED_EVENTS``; a partition holds whole users, sorted by user and order. The fit
+    depends on the set of events only: not on partitions, cores, or anything at or after ``train_end``.
+    Samples are the sessions whose hash of user and first event lies in the first of 65,536 buckets, as many
+    buckets as fit the bound; one user in four, by hash, is kept from the vectors and gives the hop null.
 
     ``previous`` lends its theme ids to the themes that continue its own.
     """
-    narrow = narrow_events(events, train_end).persist(StorageLevel.DISK_ONLY)
+    narrow = narrow_events(ordered, rule, train_end).persist(StorageLevel.DISK_ONLY)
     try:
         counts = count_events(narrow, options.themes.min_session_events)
         table = learn_vectors(narrow, counts, options.embeddings)

@@ -12,6 +12,7 @@ from features.vectors import unit
 from pipelines.fit.counts import Counts
 from pipelines.fit.options import EmbeddingOptions
 from pipelines.fit.stream import held_out, whole_sessions
+from pipelines.workers import in_workers
 
 
 def word2vec_vectors(
@@ -33,7 +34,7 @@ def word2vec_vectors(
             key = pa.array(sessions.key.astype(np.int64))
             yield pa.record_batch([key, lists], names=["key", "words"])
 
-    sentences = narrow.mapInArrow(kernel, "key long, words array<string>")
+    sentences = in_workers(narrow, kernel, "key long, words array<string>")
     ordered = sentences.repartition(1).sortWithinPartitions("key", "words").select("words")
     model = Word2Vec(
         vectorSize=options.dimensions,

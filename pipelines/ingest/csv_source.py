@@ -20,6 +20,7 @@ from pipelines.ingest.records import (
     require_columns,
     text_payload,
 )
+from pipelines.workers import in_workers
 
 OTHER_DELIMITERS = {",": "','", ";": "';'", "\t": "a tab ('\\t')", "|": "'|'"}
 SAMPLED_LINES = 20
@@ -155,7 +156,7 @@ def _join_lines(lines: DataFrame, delimiter: str, fields: int, broken: list[str]
         .repartition(min(len(broken), 200), "file")
         .sortWithinPartitions("file", "block", "line")
     )
-    joined = ordered.select("value", "file").mapInArrow(join, "value binary, file string")
+    joined = in_workers(ordered.select("value", "file"), join, "value binary, file string")
     return (
         lines.where(~named)
         .select("value", "file")

@@ -13,6 +13,7 @@ from pipelines.ingest.reasons import ERASED
 from pipelines.ingest.records import BAD_ENCODING, BROKEN_JSON, WRONG_FIELD_COUNT
 from pipelines.suppressed import Suppressed, suppressed
 from pipelines.warehouse import Warehouse
+from pipelines.workers import in_workers
 
 BLOCK_BYTES: Final = 64
 """Of SHA-256; a longer HMAC key is hashed first (RFC 2104)."""
@@ -69,7 +70,7 @@ def strip_suppressed(refused: DataFrame, warehouse: Warehouse) -> DataFrame:
     that cannot be read or has no user: elsewhere it is as well an item.
     """
     found = suppressed(warehouse.root)
-    return refused if found is None else refused.mapInArrow(_stripper(found), refused.schema)
+    return refused if found is None else in_workers(refused, _stripper(found), refused.schema)
 
 
 def _stripper(found: Suppressed) -> Callable[[Batches], Iterator[pa.RecordBatch]]:

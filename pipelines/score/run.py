@@ -22,6 +22,7 @@ from pipelines.score.scores import ANSWERS, TABLE, last_rows, scorer
 from pipelines.spark import start_spark
 from pipelines.turns import hold_lock_in_turn
 from pipelines.warehouse import Warehouse
+from pipelines.workers import in_workers
 
 SEQUENCES = "gold/user_sequences"
 
@@ -99,12 +100,12 @@ def outputs(
     """What was asked for; Spark computes the rows where they are written."""
     rows = last_rows(read_published(warehouse, SEQUENCES, pointer))
     told = {"model": model.name, "model_version": model.version, "publication": pointer.number}
-    scores = rows.mapInArrow(scorer(model, pointer.as_of, request.top_k), from_arrow_schema(ANSWERS))
+    scores = in_workers(rows, scorer(model, pointer.as_of, request.top_k), from_arrow_schema(ANSWERS))
     yield Output(TABLE, scores, told | {"top_k": request.top_k})
     if request.embeddings:
-        users = rows.mapInArrow(user_vectors(model, pointer.as_of), from_arrow_schema(USER_VECTORS))
+        users = in_workers(rows, user_vectors(model, pointer.as_of), from_arrow_schema(USER_VECTORS))
         yield Output(USERS, users, told)
-        items = warehouse.spark.range(1).mapInArrow(item_vectors(model), from_arrow_schema(ITEM_VECTORS))
+        items = in_workers(warehouse.spark.range(1), item_vectors(model), from_arrow_schema(ITEM_VECTORS))
         yield Output(ITEMS, items, told)
 
 

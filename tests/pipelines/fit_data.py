@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
+from features.sessions import SessionRule
 from pipelines.fit.options import EmbeddingOptions, FitOptions, HopOptions, ThemeOptions
 
 DAY_US = 86_400_000_000
@@ -72,7 +74,11 @@ SCHEMA = pa.schema(
 )
 
 
+AS_GIVEN = SessionRule("source_key")
+"""The sessions that the events name."""
+
+
 def to_spark(spark: SparkSession, table: pa.Table, partitions: int = 2) -> DataFrame:
     """Whole users in each partition, sorted by user and order."""
-    frame = spark.createDataFrame(table).repartition(partitions, "user_id")
-    return frame.sortWithinPartitions("user_id", "ordinal")
+    frame = spark.createDataFrame(table).withColumn("session_key", F.col("session").cast("string"))
+    return frame.repartition(partitions, "user_id").sortWithinPartitions("user_id", "ordinal")

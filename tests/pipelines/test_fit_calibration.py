@@ -16,7 +16,7 @@ from pipelines.fit.embeddings import learn_vectors
 from pipelines.fit.hop_null import learn_hop_null
 from pipelines.fit.options import EmbeddingOptions
 from pipelines.fit.stream import BUCKETS, held_out_user, narrow_events
-from tests.pipelines.fit_data import DAY_US, to_spark
+from tests.pipelines.fit_data import AS_GIVEN, DAY_US, to_spark
 
 ALPHA = 0.1
 USERS, SESSIONS, CATEGORIES, ITEMS, TASTES = 300, 10, 60, 400, 4  # ITEMS: of each category, most of them rare
@@ -61,7 +61,7 @@ class Steady:
 def steady(spark):
     """Vectors of steady users' sessions, and the nulls of held out and of all users."""
     events = Steady.draw(seed=0).events
-    narrow = narrow_events(to_spark(spark, events), None).persist()
+    narrow = narrow_events(to_spark(spark, events), AS_GIVEN, None).persist()
     table = learn_vectors(narrow, count_events(narrow, 3), EmbeddingOptions(dimensions=16))
     nulls = {
         name: learn_hop_null(narrow, table, BUCKETS, 20_000, learned=name == "held out")

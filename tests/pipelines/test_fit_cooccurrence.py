@@ -10,7 +10,7 @@ from pipelines.fit.cooccurrence import Tokens, count_pairs, head_pairs, session_
 from pipelines.fit.counts import Counts, Frequencies, count_events
 from pipelines.fit.options import EmbeddingOptions
 from pipelines.fit.stream import BUCKETS, Sessions, narrow_events
-from tests.pipelines.fit_data import themed_events, to_spark
+from tests.pipelines.fit_data import AS_GIVEN, themed_events, to_spark
 
 
 def sessions_of(*lists: list[tuple[int, int]]) -> Sessions:
@@ -96,7 +96,7 @@ def test_pairs_agree_with_the_oracle(lists, window, max_items, min_count):
 
 def test_spark_counts_what_one_process_counts_and_bounds_what_it_hands_on(spark):
     events = themed_events(users=12, sessions=4)
-    narrow = narrow_events(to_spark(spark, events.table, 3), None)
+    narrow = narrow_events(to_spark(spark, events.table, 3), AS_GIVEN, None)
     counts = count_events(narrow, 3)
     rows = events.table.to_pylist()
     assert counts.events == len(rows)

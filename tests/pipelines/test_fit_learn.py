@@ -20,7 +20,7 @@ from pipelines.fit.learning import learn
 from pipelines.fit.stream import BUCKETS, narrow_events
 from pipelines.fit.tables import FIT_TABLES, fit_rows, load_fit
 from pipelines.warehouse import Warehouse
-from tests.pipelines.fit_data import DAY_US, SMALL, Events, themed_events, to_spark
+from tests.pipelines.fit_data import AS_GIVEN, DAY_US, SMALL, Events, themed_events, to_spark
 
 TRAIN_END = 9 * DAY_US  # of ten days
 
@@ -32,7 +32,7 @@ def events() -> Events:
 
 @pytest.fixture(scope="module")
 def fit(spark, events):
-    return learn(to_spark(spark, events.table, 2), SMALL, TRAIN_END)
+    return learn(to_spark(spark, events.table, 2), AS_GIVEN, SMALL, TRAIN_END)
 
 
 def with_embeddings(**changes):
@@ -74,7 +74,7 @@ def test_the_hop_null_holds_windows_of_long_sessions_only(fit):
 
 
 def test_the_null_comes_from_users_that_taught_the_vectors_nothing(spark, fit, events):
-    narrow = narrow_events(to_spark(spark, events.table), TRAIN_END)
+    narrow = narrow_events(to_spark(spark, events.table), AS_GIVEN, TRAIN_END)
     every = learn_hop_null(narrow, fit.table, BUCKETS, 20_000, learned=False)
     held = learn_hop_null(narrow, fit.table, BUCKETS, 20_000, learned=True)
     assert (held.distance == fit.hop_null.distance).all()
@@ -84,7 +84,7 @@ def test_the_null_comes_from_users_that_taught_the_vectors_nothing(spark, fit, e
 
 
 def test_any_partitioning_gives_the_same_fit(spark, fit, events):
-    assert learn(to_spark(spark, events.table, 7), SMALL, TRAIN_END).fit_id == fit.fit_id
+    assert learn(to_spark(spark, events.table, 7), AS_GIVEN, SMALL, TRAIN_END).fit_id == fit.fit_id
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_another_number_of_cores_gives_the_same_fit(fit):
         "from tests.pipelines.fit_data import *\n"
         "spark = start_spark('one core', {'spark.master': 'local[1]', 'spark.driver.memory': '1g',\n"
         "                                 'spark.sql.shuffle.partitions': '3'})\n"
-        f"fit = learn(to_spark(spark, themed_events().table, 5), SMALL, {TRAIN_END})\n"
+        f"fit = learn(to_spark(spark, themed_events().table, 5), AS_GIVEN, SMALL, {TRAIN_END})\n"
         "print(fit.fit_id)\n"
     )
     root = Path(__file__).parents[2]
@@ -126,7 +126,7 @@ def test_nothing_from_train_end_on_matters(spark, fit, events):
     ).set_column(4, "category", pa.array(np.full(changed.num_rows, 99, dtype=np.int32)))
     stranger = changed.slice(0, 3).set_column(0, "user_id", pa.array(["zz"] * 3))
     other = pa.concat_tables([early, changed, stranger])
-    again = learn(to_spark(spark, other, 2), SMALL, TRAIN_END)
+    again = learn(to_spark(spark, other, 2), AS_GIVEN, SMALL, TRAIN_END)
     assert again.fit_id == fit.fit_id
     assert again.themes == fit.themes
     rows, source = again.table.lookup(np.array([777, 777], np.int32), np.array([99, 2], np.int32))
@@ -138,7 +138,7 @@ def test_a_tail_is_folded_in_by_spark_and_the_number_of_themes_is_found(spark, e
     options = replace(
         with_embeddings(max_items=30), themes=replace(SMALL.themes, count="auto", candidates=(2, 3, 4, 6, 8))
     )
-    fit = learn(to_spark(spark, events.table, 3), options, TRAIN_END)
+    fit = learn(to_spark(spark, events.table, 3), AS_GIVEN, options, TRAIN_END)
     assert fit.sizes["items_with_vector"] > 100  # of 120 items, 30 of which are the head
     assert theme_ari(fit, events) > 0.9
     assert len(fit.themes) == 4
@@ -146,7 +146,7 @@ def test_a_tail_is_folded_in_by_spark_and_the_number_of_themes_is_found(spark, e
 
 
 def test_items_too_rare_for_a_vector_take_their_category(spark, events):
-    fit = learn(to_spark(spark, events.table, 2), with_embeddings(min_count=1_000_000), TRAIN_END)
+    fit = learn(to_spark(spark, events.table, 2), AS_GIVEN, with_embeddings(min_count=1_000_000), TRAIN_END)
     assert not fit.table.item_row.any()
     assert (fit.table.category_row > 0).sum() == 12
     assert theme_ari(fit, events) > 0.9
@@ -155,7 +155,9 @@ def test_items_too_rare_for_a_vector_take_their_category(spark, events):
 @pytest.mark.parametrize("method", ["word2vec", "category"])
 def test_other_methods_repeat_over_partitions(spark, events, method):
     options = with_embeddings(method=method)
-    first, second = (learn(to_spark(spark, events.table, number), options, TRAIN_END) for number in (2, 5))
+    first, second = (
+        learn(to_spark(spark, events.table, number), AS_GIVEN, options, TRAIN_END) for number in (2, 5)
+    )
     assert first.fit_id == second.fit_id
     if method == "category":
         assert theme_ari(first, events) > 0.8
@@ -167,7 +169,7 @@ def test_other_methods_repeat_over_partitions(spark, events, method):
 def test_events_without_any_neighbours_give_a_fit_without_themes(spark, events):
     lone = events.table.filter(pc.equal(events.table.column("ordinal"), 1))
     lone = lone.set_column(4, "category", pa.array(np.ones(lone.num_rows, dtype=np.int32)))
-    fit = learn(to_spark(spark, lone, 2), SMALL, None)
+    fit = learn(to_spark(spark, lone, 2), AS_GIVEN, SMALL, None)
     assert len(fit.themes) == 0
     assert fit.silhouette is None
     none = nearest_theme(np.zeros((1, fit.table.dim)), fit.centroids, fit.theme_ids)

@@ -7,7 +7,7 @@ from scipy.stats import special_ortho_group
 from features.vectors import VectorTable, unit
 from pipelines.fit.learning import learn
 from pipelines.fit.refit import carry_over, match_themes, shared_rows
-from tests.pipelines.fit_data import SMALL, themed_events, to_spark
+from tests.pipelines.fit_data import AS_GIVEN, SMALL, themed_events, to_spark
 
 AXES = np.eye(4)
 IDS = np.array([2, 5, 7], dtype=np.int32)
@@ -73,10 +73,10 @@ def test_shared_rows_are_those_of_both_tables():
 
 def test_themes_keep_their_ids_over_a_refit(spark):
     """The second fit sees more users, some other items, and has a basis and cluster order of its own."""
-    before = learn(to_spark(spark, themed_events(users=50, seed=1).table), SMALL)
+    before = learn(to_spark(spark, themed_events(users=50, seed=1).table), AS_GIVEN, SMALL)
     later = themed_events(users=80, seed=2).table
-    plain = learn(to_spark(spark, later), SMALL)
-    after = learn(to_spark(spark, later), SMALL, previous=before)
+    plain = learn(to_spark(spark, later), AS_GIVEN, SMALL)
+    after = learn(to_spark(spark, later), AS_GIVEN, SMALL, previous=before)
     meaning = {
         theme.theme_id: (theme.top_categories[0][0] - 2) // 3 for theme in before.themes
     }  # true theme of its best category

@@ -10,10 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.fit import tally
-from pipelines.fit.stream import BUCKETS, bucket_limit, bucket_of, whole_runs, whole_sessions
+from pipelines.fit.stream import (
+    BUCKETS,
+    bucket_limit,
+    bucket_of,
+    columns_of,
+    packed,
+    whole_runs,
+    whole_sessions,
+)
 from pipelines.fit.tally import Tally, pack, unpack
 
-NARROW = {
+EVENTS = {
     # two users; the second session of user 5 has three events
     "user": [5, 5, 5, 5, 9, 9],
     "event": [-1, 11, 12, 13, 14, 15],
@@ -30,16 +38,22 @@ def batches(table: pa.Table, cuts: list[int]) -> list[pa.RecordBatch]:
     return [whole.slice(low, high - low) for low, high in itertools.pairwise(edges)]
 
 
-def narrow_table() -> pa.Table:
-    wide = ("user", "event")
-    columns = {name: np.array(v, np.int64 if name in wide else np.int32) for name, v in NARROW.items()}
-    return pa.table(columns)
+def narrow_rows(cuts: list[int]) -> list[pa.RecordBatch]:
+    """The events in rows that end at ``cuts``, and these in two batches."""
+    columns = {name: np.array(values, np.int64) for name, values in EVENTS.items()}
+    edges = [0, *sorted(min(cut, 6) for cut in cuts), 6]
+    rows = [
+        packed({name: column[low:high] for name, column in columns.items()})
+        for low, high in itertools.pairwise(edges)
+    ]
+    whole = pa.Table.from_batches(rows).combine_chunks().to_batches()[0]
+    return [whole.slice(0, 1), whole.slice(1)]
 
 
 @given(st.lists(st.integers(0, 6), max_size=5))
 def test_sessions_are_whole_however_batches_cut_them(cuts):
     found = []
-    for sessions in whole_sessions(batches(narrow_table(), cuts)):
+    for sessions in whole_sessions(narrow_rows(cuts)):
         for start, length, user, ordinal in zip(
             sessions.starts, sessions.lengths, sessions.user, sessions.ordinal, strict=True
         ):
@@ -54,14 +68,14 @@ def test_runs_are_whole_and_in_order(keys, cuts):
     if not keys:
         assert list(whole_runs([], ("key",))) == []
         return
-    parts = list(whole_runs(batches(table, cuts), ("key",)))
+    parts = list(whole_runs(columns_of(batches(table, cuts)), ("key",)))
     assert np.concatenate([part["row"] for part in parts]).tolist() == list(range(len(keys)))
     for before, after in itertools.pairwise(parts):
         assert before["key"][-1] != after["key"][0]
 
 
 def test_a_session_is_sampled_by_the_hash_of_its_first_event():
-    sessions, last = whole_sessions(batches(narrow_table(), []))  # the last session could have gone on
+    sessions, last = whole_sessions(narrow_rows([]))  # the last session could have gone on
     assert sessions.key.tolist() == [2**64 - 1, 11, 14]
     assert last.key.tolist() == [15]
     assert sessions.bucket.tolist() == [BUCKETS - 1, 0, 0]
