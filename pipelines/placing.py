@@ -1,9 +1,46 @@
-"""Numbers that Spark's ``repartition`` hashes to the partition that we want."""
+"""Which partition a row goes to: by the hour, by numbers that Spark's ``repartition`` hashes there."""
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
+HOUR_US = 3_600_000_000
 _SEED = 42
+
+Hours = Iterable[tuple[int, int]]
+"""Hours since the epoch, ascending, and the events of each."""
+
+
+def hour_of(micros: Column) -> Column:
+    """Hours since the epoch (bigint)."""
+    return F.floor(micros / HOUR_US)
+
+
+def placed_by_hour(
+    rows: DataFrame, hour: Column, hours: Hours, partitions: int, within: Sequence[str]
+) -> DataFrame:
+    """The rows with an int ``place``, by which ``repartition(partitions, "place")`` deals them out.
+
+    Partitions follow the ``hour`` of the row and have about as many events each; rows of an hour that fills
+    several are dealt out among them by the columns ``within``. Null in an hour that is none of ``hours``.
+    """
+    counts = list(hours)
+    ends = list(accumulate(events for _, events in counts))
+    total = ends[-1] if ends else 1
+    spans = []
+    for (number, events), end in zip(counts, ends, strict=True):
+        first = (end - events) * partitions // total
+        last = max(first, (end - 1) * partitions // total)
+        spans.append((number, first, last - first + 1))
+    spread = rows.sparkSession.createDataFrame(spans, "hour long, first int, span int")
+    keys = F.array(*(F.lit(key) for key in hashing_to(partitions)))
+    partition = F.col("first") + F.pmod(F.xxhash64(*within), F.col("span")).cast("int")
+    joined = rows.withColumn("hour", hour).join(F.broadcast(spread), "hour", "left")
+    return joined.withColumn("place", F.element_at(keys, partition + 1)).drop("hour", "first", "span")
 
 
 def hashing_to(partitions: int) -> list[int]:

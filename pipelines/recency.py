@@ -6,15 +6,13 @@ touch every file of every table (measured: a merge of 1 % of the users rewrote 6
 
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.encode import order_by_user
-from pipelines.placing import hashing_to
+from pipelines.placing import hour_of, placed_by_hour
 
-HOUR_US = 3_600_000_000
 BROADCAST_USERS = 1_000_000
 """Up to so many users (some 100 MB) their partitions go to every core; beyond, Spark joins by shuffle."""
 
@@ -59,20 +57,10 @@ def user_partitions(users: DataFrame, hours: list[Hour], partitions: int) -> Dat
     ``users`` has ``user_id``, ``last_ts`` and ``n_events``. Partitions follow the hour of the last event and
     have about as many events each; users of an hour that fills several are dealt out among them.
     """
-    ends = list(accumulate(hour.events for hour in hours))
-    total = ends[-1] if ends else 1
-    spans = []
-    for one, end in zip(hours, ends, strict=True):
-        first = (end - one.events) * partitions // total
-        last = max(first, (end - 1) * partitions // total)
-        spans.append((one.hour, first, last - first + 1))
-    spark = users.sparkSession
-    spread = F.broadcast(spark.createDataFrame(spans, "hour long, first int, span int"))
-    keys = F.array(*(F.lit(key) for key in hashing_to(partitions)))
-    partition = F.col("first") + F.pmod(F.xxhash64("user_id"), F.col("span")).cast("int")
-    placed = users.withColumn("hour", _last_hour()).join(spread, "hour")
-    return placed.select("user_id", F.element_at(keys, partition + 1).alias("place"))
+    sizes = ((one.hour, one.events) for one in hours)
+    placed = placed_by_hour(users, _last_hour(), sizes, partitions, ("user_id",))
+    return placed.select("user_id", "place")
 
 
 def _last_hour() -> Column:
-    return F.floor(F.unix_micros("last_ts") / HOUR_US)
+    return hour_of(F.unix_micros("last_ts"))

@@ -5,12 +5,13 @@ from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StringType
 
 from features.codes import MODE_CODES
 from features.durations import parse_duration
 from pipelines.config.model import Config, Source
 from pipelines.ingest import reasons as R
-from pipelines.ingest.instant_columns import parse_micros
+from pipelines.ingest.instant_columns import micros_of, parse_micros
 from pipelines.instants import to_micros
 
 TYPED: Final = (
@@ -35,20 +36,21 @@ def clean(raw: DataFrame, config: Config, ingested_at: datetime) -> DataFrame:
     a ``browse``.
     """
     source = config.source
+    is_text = isinstance(raw.schema["ts"].dataType, StringType)
     typed = (
         raw.select(
             *(_blank_to_null(F.col(name)).alias(name) for name in ("user_id", "item_id", "category_id")),
             _blank_to_null(F.col("event_type")).alias("source_type"),
             _blank_to_null(F.col("event_id")).alias("source_event_id"),
             _blank_to_null(F.col("session_key")).alias("session_key"),
-            F.trim("ts").alias("ts"),
+            _blank_to_null(F.col("ts")).alias("ts") if is_text else "ts",
             _blank_to_null(F.col("sequence")).alias("source_sequence"),
             "raw",
             "layout",
             "file",
             "fault",
         )
-        .withColumn("ts_us", parse_micros(F.col("ts"), source.ts_unit))
+        .withColumn("ts_us", parse_micros(F.col("ts"), source.ts_unit) if is_text else micros_of(F.col("ts")))
         .withColumn("mode", _mode(F.col("source_type"), source))
         .withColumn("event_type", _event_type(F.col("source_type"), source))
         .withColumn("sequence", F.col("source_sequence").try_cast("bigint"))
@@ -92,7 +94,7 @@ def _reason(config: Config, ingested_at: datetime) -> Column:
     if source.columns.event_id:
         rules.append((R.MISSING_EVENT_ID, F.col("source_event_id").isNull()))
     rules += [
-        (R.MISSING_TS, F.coalesce(F.col("ts"), F.lit("")) == ""),
+        (R.MISSING_TS, F.col("ts").isNull()),
         (R.BAD_TS, ts.isNull()),
         (R.FUTURE, ts > latest),
     ]

@@ -6,28 +6,32 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from features.raw import DERIVED_KEY, PAYLOAD
+from pipelines.placing import Hours, hour_of, placed_by_hour
 
 SOURCE_KEY: Final = ("event_id",)
 
 
-def deduplicate(batch: DataFrame, bronze: DataFrame | None, partitions: int, source_ids: bool) -> DataFrame:
+def deduplicate(
+    batch: DataFrame, bronze: DataFrame | None, partitions: int, source_ids: bool, hours: Hours
+) -> DataFrame:
     """One row for each event id of the batch, in one shuffle that bronze's rows go through as well.
 
     Both frames hold ``PAYLOAD``, ``mode`` and ``event_id`` (used where the source gives ids). Adds
     ``copies`` (rows of the batch with this id), ``known`` (bronze holds the id, so none of them is new)
-    and ``conflict`` (the id came with more than one payload, in the batch or in bronze). With derived
-    ids the result's partitions are ranges of time.
+    and ``conflict`` (the id came with more than one payload, in the batch or in bronze). ``hours`` are
+    those of the batch: the result's partitions are ranges of time where ids are derived, and hold it.
     """
     key = SOURCE_KEY if source_ids else DERIVED_KEY
     rows = _rows(batch, key, is_new=True)
     if bronze is not None:
         rows = rows.unionByName(_rows(bronze, key, is_new=False))
-    placed = (
-        rows.repartition(partitions, *key) if source_ids else rows.repartitionByRange(partitions, "ts_us")
-    )
+    if source_ids:
+        groups, placed = key, rows.repartition(partitions, *key)
+    else:
+        groups, placed = (*key, "place"), _in_time(rows, hours, partitions)
     rest = [name for name in (*PAYLOAD, "mode") if name not in key]
     return (
-        placed.groupBy(*key)
+        placed.groupBy(*groups)
         .agg(
             F.min(F.when(F.col("is_new"), F.struct(*rest))).alias("row"),
             F.count_if("is_new").alias("copies"),
@@ -37,6 +41,26 @@ def deduplicate(batch: DataFrame, bronze: DataFrame | None, partitions: int, sou
         .where(F.col("copies") > 0)
         .select(*key, *(F.col(f"row.{name}").alias(name) for name in rest), "copies", "known", "conflict")
     )
+
+
+def in_time(events: DataFrame, hours: Hours, partitions: int) -> DataFrame:
+    """Single events in partitions by the hour of ``ts_us``, whose sizes ``hours`` tells."""
+    return _placed(events, hours, partitions).repartition(partitions, "place").drop("place")
+
+
+def _in_time(rows: DataFrame, hours: Hours, partitions: int) -> DataFrame:
+    """Batch and bronze with a ``place``; what bronze has in other hours than the batch is none of its events.
+
+    Spark's own ranges would read the source once more, for a sample.
+    """
+    if partitions == 1:
+        return rows.withColumn("place", F.lit(0)).repartition(1)
+    placed = _placed(rows, hours, partitions).where(F.col("is_new") | F.col("place").isNotNull())
+    return placed.repartition(partitions, "place")
+
+
+def _placed(rows: DataFrame, hours: Hours, partitions: int) -> DataFrame:
+    return placed_by_hour(rows, hour_of(F.col("ts_us")), hours, partitions, DERIVED_KEY)
 
 
 def _rows(events: DataFrame, key: tuple[str, ...], is_new: bool) -> DataFrame:

@@ -13,7 +13,7 @@ from pipelines.encode import partition_count
 from pipelines.errors import SeqloomError, SourceError
 from pipelines.ingest.clean import clean
 from pipelines.ingest.column_kinds import settled_kinds
-from pipelines.ingest.deduplicate import deduplicate
+from pipelines.ingest.deduplicate import deduplicate, in_time
 from pipelines.ingest.event_ids import with_event_id
 from pipelines.ingest.files import reading
 from pipelines.ingest.items import add_categories, read_items
@@ -124,10 +124,10 @@ def ingest_rows(
     if config.items is not None:
         valid = add_categories(valid, read_items(spark, config.items))
     single = deduplicate(
-        valid, bronze, partition_count(survey.valid + dealt, config.spark, cores), source_ids
+        valid, bronze, partition_count(survey.valid + dealt, config.spark, cores), source_ids, survey.hours
     )
     if source_ids and partitions > 1:
-        single = single.repartitionByRange(partitions, "ts_us")
+        single = in_time(single, survey.hours, partitions).drop("place")
     # Behind the last shuffle: what lies before one may run twice, and would be counted twice.
     seen = Observation()
     single = single.observe(

@@ -17,7 +17,15 @@ def parse_micros(text: Column, unit: str) -> Column:
     Numbers are read exactly (``1511544070``, ``1511544070.25``, ``1.5E9``; digits beyond a µs are
     rounded). ISO times without a zone are UTC. Null: unreadable, before 1970 or after 9999.
     """
-    micros = _iso(text) if unit == "iso" else _number(text, UNIT_US[unit])
+    return _known(_iso(text) if unit == "iso" else _number(text, UNIT_US[unit]))
+
+
+def micros_of(instant: Column) -> Column:
+    """The same of a timestamp column."""
+    return _known(F.unix_micros(instant))
+
+
+def _known(micros: Column) -> Column:
     return F.when(micros.between(0, LAST_US), micros)
 
 

@@ -22,7 +22,7 @@ RAW_FIELDS: Final = (
     "sequence",
     "session_key",
 )
-"""The columns of a raw row, all strings, null where the source maps none."""
+"""The columns of a raw row, null where the source maps none: strings, only a ``ts`` may be a time."""
 
 READERS: Final[dict[str, Callable[[SparkSession, Records], DataFrame]]] = {
     "csv": read_csv,
@@ -33,12 +33,15 @@ READERS: Final[dict[str, Callable[[SparkSession, Records], DataFrame]]] = {
 
 
 def read_records(spark: SparkSession, records: Records) -> DataFrame:
-    """The wanted columns as strings, with ``raw``, ``layout``, ``file`` and ``fault`` (a reason, or null)."""
+    """The wanted columns, with ``raw``, ``layout``, ``file`` and ``fault`` (a reason, or null).
+
+    All are strings; only a ``ts`` that is a timestamp stays one.
+    """
     return READERS[records.format](spark, records)
 
 
 def read_source(spark: SparkSession, source: Source) -> DataFrame:
-    """Raw rows: ``RAW_FIELDS`` as strings, ``raw`` (payload), ``layout``, ``file``, ``fault`` (or null).
+    """Raw rows: ``RAW_FIELDS``, ``raw`` (payload), ``layout``, ``file``, ``fault`` (or null).
 
     Raises SourceError (exit status 2) where the source as a whole cannot be read as configured.
     """

@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.instants import from_micros, to_micros
+from pipelines.placing import hour_of
 
 DAY_US: Final = 86_400_000_000
 DAY_CLOCK_EVENTS: Final = 100
@@ -23,6 +24,7 @@ class Survey:
     valid: int
     midnights: int  # valid events at midnight
     rejected: dict[str, int] = field(default_factory=dict)
+    hours: list[tuple[int, int]] = field(default_factory=list)  # since the epoch, and valid events of each
     min_ts: datetime | None = None
     max_ts: datetime | None = None
 
@@ -38,9 +40,10 @@ class Survey:
 
 
 def take_survey(checked: DataFrame, start: datetime | None, end: datetime | None) -> Survey:
-    """Count cleaned rows by reason; one row a reason reaches the driver."""
+    """Count cleaned rows by reason; a row for each of them and for each hour of events reaches the driver."""
+    hour = F.when(F.col("reason").isNull() & ~outside(start, end), hour_of(F.col("ts_us")))
     groups = (
-        checked.groupBy(outside(start, end).alias("outside"), "reason")
+        checked.groupBy(outside(start, end).alias("outside"), "reason", hour.alias("hour"))
         .agg(
             F.count(F.lit(1)).alias("rows"),
             F.count_if(F.col("ts_us") % DAY_US == 0).alias("midnights"),
@@ -50,15 +53,17 @@ def take_survey(checked: DataFrame, start: datetime | None, end: datetime | None
         .collect()
     )
     taken = [group for group in groups if not group["outside"]]
-    valid = next((group for group in taken if group["reason"] is None), None)
+    valid = sorted((group for group in taken if group["reason"] is None), key=lambda group: group["hour"])
+    refused = [group for group in taken if group["reason"] is not None]
     return Survey(
         rows=sum(group["rows"] for group in groups),
         skipped=sum(group["rows"] for group in groups if group["outside"]),
-        valid=valid["rows"] if valid else 0,
-        midnights=valid["midnights"] if valid else 0,
-        rejected={group["reason"]: group["rows"] for group in taken if group["reason"] is not None},
-        min_ts=from_micros(valid["first"]) if valid else None,
-        max_ts=from_micros(valid["last"]) if valid else None,
+        valid=sum(group["rows"] for group in valid),
+        midnights=sum(group["midnights"] for group in valid),
+        rejected={group["reason"]: group["rows"] for group in refused},
+        hours=[(group["hour"], group["rows"]) for group in valid],
+        min_ts=from_micros(valid[0]["first"]) if valid else None,
+        max_ts=from_micros(valid[-1]["last"]) if valid else None,
     )
 
 

@@ -48,7 +48,8 @@ def test_duplicates_ids_and_order(spark, source_ids):
         tuple(int(value) if isinstance(value, np.integer) else value for value in row)
         for row in events.itertuples(index=False)
     ]
-    single = with_event_id(deduplicate(spark.createDataFrame(plain, schema), None, 2, source_ids), source_ids)
+    batch = spark.createDataFrame(plain, schema)
+    single = with_event_id(deduplicate(batch, None, 2, source_ids, [(0, len(plain))]), source_ids)
     encoded = single.select(
         "user_id",
         "event_id",
