@@ -223,6 +223,33 @@ def test_whole_numbers_in_float_columns_read_as_integers(warehouse, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pa.timestamp("us", "UTC"), pa.timestamp("ms", "Europe/Vienna"), pa.timestamp("us"), pa.date32()],
+    ids=str,
+)
+def test_times_of_a_typed_source_are_those_of_its_text(spark, tmp_path, kind):
+    """Wherever it lies: in range, before 1970, on the last day that Python reads, in the future, nowhere."""
+    days = [19_723, 19_724, -1, 2_932_896, 20_000, None]
+    texts = ["2024-01-01", "2024-01-02", "1969-12-31", "9999-12-31", "2024-10-04", ""]
+    instants = pa.array([None if day is None else day * 86_400_000_000 for day in days], pa.timestamp("us"))
+    times = pa.array(days, pa.int32()).cast(kind) if kind == pa.date32() else instants.cast(kind)
+    users = [f"u{number}" for number in range(len(days))]
+    pq.write_table(pa.table({"user": users, "item": users, "time": times}), tmp_path / "a.parquet")
+    lines = [f"{user},{user},{text}" for user, text in zip(users, texts, strict=True)]
+    write(tmp_path / "a.csv", ["user,item,time", *lines])
+    columns = {"user_id": "user", "item_id": "item", "ts": "time"}
+    found = []
+    for name in ("parquet", "csv"):
+        source = {"format": name, "ts_unit": "iso", "columns": columns, "event_types": {}}
+        warehouse = Warehouse(spark, str(tmp_path / "wh" / name))
+        result = run(warehouse, configure(tmp_path / f"a.{name}", source=source))
+        found.append((result.rejected, result.min_ts, result.max_ts, events(warehouse, "event_id", "ts")))
+    assert found[0] == found[1]
+    assert found[0][0] == {"bad_ts": 1, "future": 2, "missing_ts": 1}
+    assert len(found[0][3]) == 2
+
+
 lines_of_a_batch = st.lists(
     st.builds(
         ",".join,
