@@ -1,5 +1,6 @@
 """The silver and gold layers of a run: rows written, measured and judged."""
 
+from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -28,8 +29,9 @@ from pipelines.rules import session_rule, user_rule
 from pipelines.run_context import Run
 from pipelines.runs import run_metrics
 from pipelines.side_by_side import side_by_side
-from pipelines.user_pass import UserPass
+from pipelines.user_pass import UserPass, sequences_of
 from pipelines.work import Work
+from pipelines.workers import batches_by_rows
 
 SESSIONS, USERS, SEQUENCES = "silver/sessions", "silver/users", "gold/user_sequences"
 SUPERSEDED = "silver/superseded_sessions"
@@ -42,7 +44,9 @@ def make_tables(run: Run, outcome: Outcome, work: Work, fitted: FittedRun, spec:
     passing = UserPass(session_rule(run.config), user_rule(run.config), fitted.broadcast(run.spark))
     with run.progress.stage("pass over users"):
         made = passing.tables(work.ordered, spec).persist(StorageLevel.DISK_ONLY)
-        made.count()
+        # A day's rows bring stored states, which are wide.
+        with batches_by_rows(run.spark) if work.kept is None else nullcontext():
+            made.count()
     try:
         _make_silver(run, outcome, work, made, fitted)
         _make_gold(run, outcome, work, made, spec)
@@ -127,7 +131,7 @@ def _make_gold(run: Run, outcome: Outcome, work: Work, made: DataFrame, spec: Se
     warehouse, as_of = run.warehouse, outcome.as_of
     assert as_of is not None
     with run.progress.stage("sequences") as stage:
-        rows = _of(made, "sequence")
+        rows = sequences_of(made, spec)
         work.put(warehouse, rows, SEQUENCES, "t.chunk < k.chunks", by=("length_bucket",))
         tables = (("item", "items"), ("category", "categories"), ("type", "event_types"))
         counts = outcome.metrics["vocabulary"]

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -23,7 +23,6 @@ from pipelines.outcome import Outcome
 from pipelines.recency import last_hours, place_by_recency, visible_users
 from pipelines.rules import session_rule
 from pipelines.run_context import Run
-from pipelines.side_by_side import side_by_side
 from pipelines.work import Work
 
 if TYPE_CHECKING:
@@ -60,9 +59,8 @@ def _everything(
     ordered = _ordered(run, events, users, as_of)
     try:
         with run.progress.stage("sort by user") as stage:
-            measured = partial(outcome.measured, "totals", partial(event_totals, events, users, as_of))
-            both: list[Any] = side_by_side([measured, ordered.count])
-            totals = both[0]
+            totals = outcome.measured("totals", partial(event_totals, events, users, as_of))
+            ordered.count()
             stage.say("{events:,} events of {users:,} users".format(**totals))
             stage.say(f"before {as_of.isoformat()}")
         fitted = fitted or learn_fit(run, ordered, events.where(F.col("ts") < F.lit(as_of)), as_of)

@@ -5,12 +5,13 @@ Input everywhere: encoded events whose partitions hold whole users, sorted by us
 (``pipelines.increment``).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
 from pyspark.core.broadcast import Broadcast
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from features.chunks import arrow_schema, chunk_block
@@ -35,25 +36,19 @@ class UserPass:
     fitted: Broadcast[FittedThemes]
 
     def tables(self, ordered: DataFrame, spec: SequenceSpec) -> DataFrame:
-        """Nullable struct columns ``session``, ``user``, ``sequence`` and ``state``: each row is one of them.
+        """Nullable columns ``session``, ``user``, ``state`` and ``sequences``: each row is one of them.
 
-        They are rows of ``silver/sessions``, ``silver/users``, ``gold/user_sequences`` and
-        ``silver/user_state``, of one pass, whose costly parts they have in common.
+        They are rows of ``silver/sessions``, ``silver/users``, ``silver/user_state`` and
+        ``gold/user_sequences``, of one pass, whose costly parts they have in common: structs, but the last,
+        of 200 bytes an event, are Arrow streams of many rows (``sequences_of`` reads them).
         """
-        schemas = {
-            "session": sessions_schema(),
-            "user": USERS,
-            "sequence": arrow_schema(spec),
-            "state": STATES,
-        }
-        union = pa.schema([(name, pa.struct(list(schema))) for name, schema in schemas.items()])
 
         def fold(batches: Batches) -> Batches:
             for name, batch in self._rows(batches, spec):
                 if batch.num_rows:
-                    yield _side(batch, name, union)
+                    yield _side(name, _packed(batch) if name == "sequences" else batch.to_struct_array())
 
-        return _lift(ordered, fold, union)
+        return in_workers(ordered, fold, from_arrow_schema(_MADE))
 
     def _rows(self, batches: Batches, spec: SequenceSpec) -> Iterator[tuple[str, pa.RecordBatch]]:
         themes, flags, chunks, known = None, None, None, None
@@ -67,7 +62,7 @@ class UserPass:
             running, final = tags.theme_running, tags.theme_session
             rows, chunks = chunk_block(block, running, final, spec, together(chunks, step.open))
             for batch in rows:
-                yield "sequence", batch
+                yield "sequences", batch
             states, known = states_behind(step, known, fitted, self.users, spec)
             for batch in states:
                 yield "state", batch
@@ -88,10 +83,36 @@ USERS = pa.schema(
 """Columns of ``silver/users``."""
 
 
-def _lift(
-    frame: DataFrame, fold: Callable[[Batches], Iterable[pa.RecordBatch]], schema: pa.Schema
-) -> DataFrame:
-    return in_workers(frame, fold, from_arrow_schema(schema))
+_MADE = pa.schema(
+    [
+        ("session", pa.struct(list(sessions_schema()))),
+        ("user", pa.struct(list(USERS))),
+        ("state", pa.struct(list(STATES))),
+        ("sequences", pa.binary()),
+    ]
+)
+
+
+def sequences_of(made: DataFrame, spec: SequenceSpec) -> DataFrame:
+    """Rows of ``gold/user_sequences`` that a pass made.
+
+    Spark would keep each of their values as a row does, and compress and read all of it with each table.
+    """
+
+    def unpack(batches: Batches) -> Batches:
+        for batch in batches:
+            for stream in batch.column(0):
+                yield from pa.ipc.open_stream(stream.as_buffer())
+
+    streams = made.where(F.col("sequences").isNotNull()).select("sequences")
+    return in_workers(streams, unpack, from_arrow_schema(arrow_schema(spec)))
+
+
+def _packed(batch: pa.RecordBatch) -> pa.Array:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as stream:
+        stream.write_batch(batch)
+    return pa.array([sink.getvalue().to_pybytes()], pa.binary())
 
 
 def _user_batch(users: UserRows) -> pa.RecordBatch:
@@ -109,12 +130,7 @@ def _user_batch(users: UserRows) -> pa.RecordBatch:
     return pa.record_batch(columns, schema=USERS)
 
 
-def _side(batch: pa.RecordBatch, name: str, union: pa.Schema) -> pa.RecordBatch:
-    """The batch as one struct column of the union, the others null."""
-    columns = [
-        pa.StructArray.from_arrays(batch.columns, fields=list(field.type))
-        if field.name == name
-        else pa.nulls(batch.num_rows, field.type)
-        for field in union
-    ]
-    return pa.record_batch(columns, schema=union)
+def _side(name: str, values: pa.Array) -> pa.RecordBatch:
+    """Rows with values in one column of ``_MADE``, the others null."""
+    columns = [values if field.name == name else pa.nulls(len(values), field.type) for field in _MADE]
+    return pa.record_batch(columns, schema=_MADE)

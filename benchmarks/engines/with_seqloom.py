@@ -16,6 +16,7 @@ from benchmarks.engines.last_events import LISTS, SESSIONS, USERS, session_rows,
 from benchmarks.engines.session import read_events, spark_session
 from pipelines.config.model import SparkSettings
 from pipelines.encode import order_by_user, partition_count
+from pipelines.workers import batches_by_rows
 
 ITEM_BITS = 32
 
@@ -44,5 +45,6 @@ if only:
     rows = ordered.select("user_id", "ts").mapInArrow(partial(whole, rows=session_rows), SESSIONS)
 else:
     rows = ordered.select("user_id", *LISTS).mapInArrow(partial(whole, rows=user_rows), USERS)
-rows.write.format("delta").save(out)
+with batches_by_rows(spark):
+    rows.write.format("delta").save(out)
 spark.stop()

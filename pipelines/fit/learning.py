@@ -18,6 +18,7 @@ from pipelines.fit.options import FitOptions
 from pipelines.fit.refit import carry_over, match_themes, shared_rows
 from pipelines.fit.stream import bucket_limit, narrow_events
 from pipelines.fit.theme_model import Clusters, cluster
+from pipelines.workers import batches_by_rows
 
 
 def learn(
@@ -38,6 +39,8 @@ def learn(
     """
     narrow = narrow_events(ordered, rule, train_end).persist(StorageLevel.DISK_ONLY)
     try:
+        with batches_by_rows(narrow.sparkSession):
+            narrow.count()
         counts = count_events(narrow, options.themes.min_session_events)
         table = learn_vectors(narrow, counts, options.embeddings)
         theme_limit = bucket_limit(counts.long_sessions, options.themes.max_sessions)

@@ -25,12 +25,30 @@ def one_row(frame: DataFrame) -> dict[str, Any]:
     return row.asDict()
 
 
-def distinct_of(column: str, rows: Column | None = None) -> tuple[Column, Column]:
-    """What ``count_repeated`` asks of the query that measures the rest, of ``rows`` (default: all)."""
-    present = sf.col(column).isNotNull() & (sf.lit(True) if rows is None else rows)
+def distinct_of(column: str) -> tuple[Column, Column]:
+    """What ``count_repeated`` asks of the query that measures the rest."""
+    present = sf.col(column).isNotNull()
     return (
         sf.count_if(present).alias(f"n_{column}"),
         sf.countDistinct(sf.when(present, sf.xxhash64(column))).alias(f"distinct_{column}"),
+    )
+
+
+def distinct_in(table: DataFrame, column: str) -> DataFrame:
+    """The same of a table, as a frame of one row: a query of its own, for many rows.
+
+    Beside other figures each distinct value would carry all of them through the shuffle (measured on 4 M
+    events: 3.3 s, apart 0.9 and 1.7).
+    """
+    hashes = table.where(sf.col(column).isNotNull()).select(sf.xxhash64(column).alias("hash"))
+    return (
+        hashes.repartition("hash")
+        .groupBy("hash")
+        .agg(sf.count("*").alias("n"))
+        .agg(
+            sf.coalesce(sf.sum("n"), sf.lit(0)).alias(f"n_{column}"),
+            sf.count("*").alias(f"distinct_{column}"),
+        )
     )
 
 

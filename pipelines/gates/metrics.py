@@ -16,6 +16,7 @@ from pipelines.gates.figures import (
     added,
     behind,
     count_repeated,
+    distinct_in,
     distinct_of,
     is_not,
     missing,
@@ -59,11 +60,11 @@ def bronze_metrics(
         outside |= sf.col("ts") < sf.lit(window_start)
     if window_end is not None:
         outside |= sf.col("ts") >= sf.lit(window_end)
-    counted, clashes = sf.lit(True), sf.lit(0)
+    unproven, clashes = events, sf.lit(0)
     if proven:
-        counted = in_batch
-        ids = events.where(in_batch).select("event_id", sf.lit(True).alias("taken")).distinct()
-        events = events.join(sf.broadcast(ids), "event_id", "left")
+        unproven = events.where(in_batch)
+        taken = unproven.select("event_id", sf.lit(True).alias("taken")).distinct()
+        events = events.join(sf.broadcast(taken), "event_id", "left")
         clashes = sf.count_if(~in_batch & sf.col("taken").isNotNull())
     figures = events.agg(
         clashes.alias("clashes"),
@@ -72,11 +73,11 @@ def bronze_metrics(
         sf.count_if(sf.col("ts").isNull()).alias("null_ts"),
         sf.count_if(outside).alias("outside_window"),
         sf.max(sf.unix_micros("ts")).alias("newest_us"),
-        *distinct_of("event_id", counted),
     )
+    numbers = distinct_in(unproven, "event_id")
     refusals = rejected.agg(sf.count_if(in_batch).alias("rows"))
-    found, refused = side_by_side([partial(one_row, figures), partial(one_row, refusals)])
-    repeated = count_repeated(events.where(counted), "event_id", found) + found.pop("clashes")
+    found, ids, refused = side_by_side([partial(one_row, frame) for frame in (figures, numbers, refusals)])
+    repeated = count_repeated(unproven, "event_id", ids) + found.pop("clashes")
     found["newest_us"] = found["newest_us"] or 0
     return {
         "rows_in": rows_in,
