@@ -142,7 +142,7 @@ def show(case: Case, rounds: list[Round]) -> None:
     busy = middle(rounds, lambda one: one.cost.cpu_seconds / one.cost.seconds / CORES)
     print(f"  {cpu:.0f} s of CPU = {cpu / events * 1e6:.0f} µs an event, {CORES} cores {busy:.0%} busy")
     gates = middle(rounds, gate_seconds)
-    print(f"  gates {gates:.1f} s = {gates / took:.1%}, the totals they need counted beside the sort")
+    print(f"  gates {gates:.1f} s = {gates / took:.1%}")
     gib = middle(rounds, peak)
     sizes = {layer: middle(rounds, lambda one, layer=layer: one.layer_bytes[layer]) for layer in LAYERS}
     sizes["scratch"] = middle(rounds, lambda one: one.cost.scratch_bytes)
