@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.engines.job import JOB
 from benchmarks.engines.measure import GIB, Cost, answer_of, measure
 from pipelines.ingest import BROADCAST_IDS
 from pipelines.synthetic.generate import generate
@@ -44,9 +45,9 @@ TABLES = (
 START = "start Spark"
 DAYS = 30
 DAY = timedelta(days=1)
+DAY_US = DAY // timedelta(microseconds=1)
 SOURCE_TIME = "%Y-%m-%dT%H:%M:%SZ"
 """How the generator writes times; a column of another type would be refused."""
-DAY_US = DAY // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,7 @@ class Site:
         words = ["--config", str(ROOT / "conf" / "demo.toml")]
         words += ["--set", "source.format=parquet", "--set", window_end]
         words += ["--source", str(source), "--warehouse", str(self.warehouse)]
-        job = str(ROOT / "jobs" / "build_sequences.py")
-        return Done(measure([sys.executable, job, *words], self.warehouse), answer_of(self.warehouse))
+        return Done(measure([sys.executable, str(JOB), *words], self.warehouse), answer_of(self.warehouse))
 
     def day(self, number: int, users: pa.Array, late: float, random: np.random.Generator) -> Path:
         """A folder with one file: each of ``users`` does what another one did on the last day.

@@ -1,7 +1,7 @@
 """Where tables lie and how they are read and written: the one place that names paths."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from deltalake import CommitProperties, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.errors import WarehouseError
+from pipelines.session_settings import session_settings
 
 _USER_METADATA: Final = "spark.databricks.delta.commitInfo.userMetadata"
 
@@ -102,19 +103,9 @@ class Warehouse:
         with self._stamped():
             DeltaTable.forPath(self.spark, self.path(table)).restoreToVersion(version)
 
-    @contextmanager
-    def _stamped(self) -> Iterator[None]:
+    def _stamped(self) -> AbstractContextManager[None]:
         """Commits that take no options of their own are stamped through the session."""
-        conf = self.spark.conf
-        before = conf.get(_USER_METADATA, None)
-        conf.set(_USER_METADATA, self.run_id)
-        try:
-            yield
-        finally:
-            if before is None:
-                conf.unset(_USER_METADATA)
-            else:
-                conf.set(_USER_METADATA, before)
+        return session_settings(self.spark, {_USER_METADATA: self.run_id})
 
     def version(self, table: str) -> int:
         """The table's newest version, from the log alone: Spark would run a job for it."""

@@ -2,15 +2,14 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import AbstractContextManager
 from zipimport import zipimporter
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-_BATCH_BYTES: Final = "spark.sql.execution.arrow.maxBytesPerBatch"
+from pipelines.session_settings import session_settings
 
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
 
@@ -30,19 +29,13 @@ def in_workers(frame: DataFrame, kernel: Kernel, schema: StructType | str) -> Da
     return frame.mapInArrow(run, schema)
 
 
-@contextmanager
-def batches_by_rows(spark: SparkSession) -> Iterator[None]:
+def batches_by_rows(spark: SparkSession) -> AbstractContextManager[None]:
     """While it lasts, queries cut what they send to workers by the number of rows alone: for narrow rows.
 
     Else Spark asks every column for its bytes at every row, to keep a batch below 256 MB, and that takes
     longer than to send them (8 M rows of seven columns on two cores: 3.9 s, so 1.6).
     """
-    before = spark.conf.get(_BATCH_BYTES)
-    spark.conf.set(_BATCH_BYTES, str(2**31 - 1))
-    try:
-        yield
-    finally:
-        spark.conf.set(_BATCH_BYTES, str(before))
+    return session_settings(spark, {"spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1)})
 
 
 def forget_zip_importers() -> None:

@@ -16,7 +16,7 @@ from benchmarks.engines.last_events import LISTS, SESSIONS, USERS, session_rows,
 from benchmarks.engines.session import read_events, spark_session
 from pipelines.config.model import SparkSettings
 from pipelines.encode import order_by_user, partition_count
-from pipelines.workers import batches_by_rows
+from pipelines.workers import batches_by_rows, in_workers
 
 ITEM_BITS = 32
 
@@ -42,9 +42,9 @@ events = events.withColumns(
 cores = spark.sparkContext.defaultParallelism
 ordered = order_by_user(events, partition_count(events.count(), SparkSettings(), cores))
 if only:
-    rows = ordered.select("user_id", "ts").mapInArrow(partial(whole, rows=session_rows), SESSIONS)
+    rows = in_workers(ordered.select("user_id", "ts"), partial(whole, rows=session_rows), SESSIONS)
 else:
-    rows = ordered.select("user_id", *LISTS).mapInArrow(partial(whole, rows=user_rows), USERS)
+    rows = in_workers(ordered.select("user_id", *LISTS), partial(whole, rows=user_rows), USERS)
 with batches_by_rows(spark):
     rows.write.format("delta").save(out)
 spark.stop()

@@ -56,7 +56,6 @@ class RowCheck:
             return self.of_rows(warehouse.read(table))
         path = str(folder)
         files = data_files(deltalake.DeltaTable(path), path)
-
         tasks = max(1, min(len(files), _TASKS_A_CORE * warehouse.spark.sparkContext.defaultParallelism))
 
         def read(numbers: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -59,8 +59,7 @@ class IngestResult:
     ``refused_before`` of the duplicates are refused rows that an earlier batch has brought to quarantine.
     ``conflicts`` counts event ids that came with more than one payload. ``skipped`` rows lie outside
     the run's ``start`` and ``end`` and are not part of ``events_in``. ``min_ts`` and ``max_ts`` span
-    the batch's valid events, duplicates included. ``column_kinds``: ``Intake``'s and
-    this batch's.
+    the batch's valid events, duplicates included. ``column_kinds``: ``Intake``'s and this batch's.
     """
 
     events_in: int
@@ -127,7 +126,7 @@ def ingest_rows(
         valid, bronze, partition_count(survey.valid + dealt, config.spark, cores), source_ids, survey.hours
     )
     if source_ids and partitions > 1:
-        single = in_time(single, survey.hours, partitions).drop("place")
+        single = in_time(single, survey.hours, partitions)
     # Behind the last shuffle: what lies before one may run twice, and would be counted twice.
     seen = Observation()
     single = single.observe(

@@ -1,8 +1,8 @@
 """The job: compaction, and removal of what no publication and no registered model needs."""
 
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from pipelines.pointer import published
 from pipelines.progress import Progress
 from pipelines.publish import restore
 from pipelines.registered import client_of, models_of, tracking_uri
+from pipelines.session_settings import session_settings
 from pipelines.spark import start_spark
 from pipelines.turns import hold_lock_in_turn
 from pipelines.warehouse import LOG_RETENTION, Warehouse, require_writable
@@ -183,21 +184,14 @@ def _compact_small(table: Path, file_bytes: int, run_id: str) -> bool:
     return True
 
 
-@contextmanager
-def _file_sizes(spark: SparkSession, file_bytes: int) -> Iterator[None]:
+def _file_sizes(spark: SparkSession, file_bytes: int) -> AbstractContextManager[None]:
     """What Delta takes for a small file, and how large it makes files and row groups."""
     ours = {
         "spark.databricks.delta.optimize.minFileSize": str(file_bytes // 2),
         "spark.databricks.delta.optimize.maxFileSize": str(file_bytes),
         "parquet.block.size": str(ROW_GROUP_BYTES),
     }
-    for name, value in ours.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name in ours:
-            spark.conf.unset(name)
+    return session_settings(spark, ours)
 
 
 def _summary(
