@@ -3,9 +3,10 @@
     python benchmarks/cluster_stages.py --events 1000000 --out bench
 
 Builds the events of benchmarks/engines in local mode with two cores, and on a standalone master with two
-workers of one core each on loopback, which get our code as a zip; ``--repeat`` times, in turn. Ends with an
-error where one table's rows are not the same (tests/content.py, sums of row hashes without run metadata).
-Prints medians of seconds, of each stage, as a table in Markdown.
+workers of one core each on loopback, which get our code as a zip; ``--repeat`` times, in turn. Local mode's
+JVM has 2 GiB, the cluster's driver 1 GiB and each executor 2 GiB. Ends with an error where one table's rows
+are not the same (tests/content.py, sums of row hashes without run metadata). Prints medians of seconds, of
+each stage, as a table in Markdown.
 """
 
 import argparse

@@ -73,12 +73,11 @@ def generate(
 
 
 def measure(
-    events: DataFrame, truth: tuple[pa.Table, NDArray[np.int64], NDArray[np.int64]], way: EmbeddingOptions
+    narrow: DataFrame, truth: tuple[pa.Table, NDArray[np.int64], NDArray[np.int64]], way: EmbeddingOptions
 ) -> tuple[float, float, float]:
     """Seconds of counting and learning vectors, seconds of clustering, theme ARI."""
     themes = ThemeOptions(count=THEMES)
     begin = time.perf_counter()
-    narrow = narrow_events(events, SessionRule("source_key"), None)
     table = learn_vectors(narrow, count_events(narrow, themes.min_session_events), way)
     learned = time.perf_counter()
     clusters = cluster(sample_interests(narrow, table, BUCKETS, themes), themes)
@@ -91,12 +90,14 @@ def measure(
 
 
 def stored(spark: SparkSession, table: pa.Table) -> DataFrame:
-    """The events in Spark's cache: reading and cutting them is no part of the comparison."""
+    """The events as ``learn`` keeps them: reading, cutting and packing them is no part of the comparison."""
     frame = (
         spark.createDataFrame(table).repartition("user_id").sortWithinPartitions("user_id", "ts").persist()
     )
-    frame.count()
-    return frame
+    narrow = narrow_events(frame, SessionRule("source_key"), None).persist()
+    narrow.count()
+    frame.unpersist()
+    return narrow
 
 
 def main() -> None:

@@ -123,10 +123,12 @@ class Run:
 
 
 def day(events: float, history: float, touched: float, hours: float) -> Run:
-    """A day's run; ``touched`` is the share of the history's files that hold a user who came."""
-    known_us = KNOWN_US if events <= BROADCAST_IDS else KNOWN_SHUFFLED_US
+    """A day's run, by the source's ids; ``touched``: the share of the history that is rewritten."""
+    all_ids = events > BROADCAST_IDS  # go through the shuffle
+    known_us = KNOWN_SHUFFLED_US if all_ids else KNOWN_US
     cpu_us = events * BUILD_US + history * (known_us + touched * REWRITE_US)
-    return Run(cpu_us / 1e6, DAY_FACTOR * events, history, hours)
+    moved = max(DAY_FACTOR * events, history + events if all_ids else 0)
+    return Run(cpu_us / 1e6, moved, history, hours)
 
 
 def build(history: float, hours: float) -> Run:

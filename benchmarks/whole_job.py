@@ -6,13 +6,13 @@
     python benchmarks/whole_job.py --events 4000000 --memory 8g 2g 1g --repeat 1 --out bench
 
 Builds the events of benchmarks/engines (every stage, gates, Delta, report) by a process of its own, and runs
-both core paths on the same events in the same round; sizes and shares take turns within a round. Prints
-medians of ``--repeat`` rounds (three by default): seconds until the last process has ended, the ratio to the
-faster core path, processor time and how busy it kept the cores, the gates' share, peak memory of all
-processes, bytes an event of each layer and of Spark's temporary files at their most, bytes shuffled, spilled
-and passed to and from Python workers by Spark's event log, and each stage; at the end the ratios of the
-largest to the smallest size, of a heavy user to none, and of each driver's memory to the first. ``--heavy``
-gives that share of the events to one user; then the users of all cases follow a Zipf law
+both core paths (always a JVM of 6 GiB) on the same events in the same round; sizes and shares take turns
+within a round. Prints medians of ``--repeat`` rounds (three by default): seconds until the last process has
+ended, the ratio to the faster core path, processor time and how busy it kept the cores, the gates' share,
+peak memory of all processes, bytes an event of each layer and of Spark's temporary files at their most,
+bytes shuffled, spilled and passed to and from Python workers by Spark's event log, and each stage; at the end
+the ratios of the largest to the smallest size, of a heavy user to none, and of each driver's memory to the
+first. ``--heavy`` gives that share of the events to one user; then the users of all cases follow a Zipf law
 (benchmarks/engines/data.py). ``--memory`` gives Spark's JVM so much in turn, instead of a third of the
 machine's.
 """

@@ -39,8 +39,10 @@ def placed_by_hour(
     spread = rows.sparkSession.createDataFrame(spans, "hour long, first int, span int")
     keys = F.array(*(F.lit(key) for key in hashing_to(partitions)))
     partition = F.col("first") + F.pmod(F.xxhash64(*within), F.col("span")).cast("int")
+    # Spark believes that an element of an array without nulls is never null, even at no index at all.
+    place = F.when(F.col("first").isNotNull(), F.element_at(keys, partition + 1))
     joined = rows.withColumn("hour", hour).join(F.broadcast(spread), "hour", "left")
-    return joined.withColumn("place", F.element_at(keys, partition + 1)).drop("hour", "first", "span")
+    return joined.withColumn("place", place).drop("hour", "first", "span")
 
 
 def hashing_to(partitions: int) -> list[int]:

@@ -6,8 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.instants import from_micros
-
-HOUR_US = 3_600_000_000
+from pipelines.placing import HOUR_US, hour_of
 
 
 def choose_train_end(events: DataFrame, as_of: datetime, share: float) -> datetime:
@@ -16,7 +15,7 @@ def choose_train_end(events: DataFrame, as_of: datetime, share: float) -> dateti
     ``events`` are those before ``as_of``, with ``ts`` as a timestamp. Counting by the hour needs no sort
     and gives one answer for any partitioning.
     """
-    hour = F.floor(F.unix_micros("ts") / F.lit(HOUR_US))
+    hour = hour_of(F.unix_micros("ts"))
     counts = events.groupBy(hour.alias("hour")).count().orderBy("hour").collect()
     wanted, seen = share * sum(row["count"] for row in counts), 0
     for row in counts:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.placing import hashing_to
+from pipelines.workers import in_workers
 
 EVENTS_PER_PARTITION = 2_500_000
 TYPES = {"pv": 1, "cart": 2, "fav": 3, "buy": 4}
@@ -30,7 +31,7 @@ def whole_users(spark: SparkSession, source: Path, columns: list[str]) -> DataFr
     keys = np.array(hashing_to(partitions), dtype=np.int32)
     places = spark.range(len(files), numPartitions=len(files))
     pack = partial(_packed, files=files, columns=columns, keys=keys)
-    moved = places.mapInArrow(pack, "key int, blob binary")
+    moved = in_workers(places, pack, "key int, blob binary")
     return moved.repartition(partitions, "key").select("blob")
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from benchmarks.engines.last_events import SESSIONS, USERS, session_rows, user_rows
 from benchmarks.engines.packed import NAMES, unpacked, whole_users
 from benchmarks.engines.session import spark_session
+from pipelines.workers import in_workers
 
 
 def in_order(events: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -46,8 +47,8 @@ def sessions(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 source, out, *only = sys.argv[1:]
 spark = spark_session("seqloom packed", source)
 if only:
-    rows = whole_users(spark, Path(source), ["user_id", "ts"]).mapInArrow(sessions, SESSIONS)
+    rows = in_workers(whole_users(spark, Path(source), ["user_id", "ts"]), sessions, SESSIONS)
 else:
-    rows = whole_users(spark, Path(source), list(NAMES)).mapInArrow(users, USERS)
+    rows = in_workers(whole_users(spark, Path(source), list(NAMES)), users, USERS)
 rows.write.format("delta").save(out)
 spark.stop()

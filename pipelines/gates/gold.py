@@ -55,13 +55,13 @@ class RowCheck:
         if folder is None:
             return self.of_rows(warehouse.read(table))
         path = str(folder)
-        files = data_files(deltalake.DeltaTable(path), path)
+        files = sorted(data_files(deltalake.DeltaTable(path), path))  # by bucket
         tasks = max(1, min(len(files), _TASKS_A_CORE * warehouse.spark.sparkContext.defaultParallelism))
 
         def read(numbers: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in numbers:
                 for number in batch.column(0).to_pylist():
-                    for file in files[number::tasks]:  # of all buckets
+                    for file in files[number::tasks]:  # of each bucket some
                         yield from self._facts(_rows(file, path))
 
         return in_workers(warehouse.spark.range(0, tasks, 1, tasks), read, _ROW_FACTS_DDL)

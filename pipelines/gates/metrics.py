@@ -23,10 +23,8 @@ from pipelines.gates.figures import (
     one_row,
     share,
 )
+from pipelines.recency import BROADCAST_USERS
 from pipelines.side_by_side import side_by_side
-
-_BROADCAST_USERS = 1_000_000
-"""Up to so many users (some 100 MB) their first times go to every core; beyond, Spark joins by shuffle."""
 
 
 def bronze_metrics(
@@ -122,7 +120,7 @@ def event_totals(events: DataFrame, users: DataFrame, as_of: datetime) -> Metric
     """
     totals = one_row(users.agg(sf.sum("n_events").alias("events"), sf.count("*").alias("users")))
     firsts = users.select("user_id", sf.col("first_ts").alias("ts"))
-    if totals["users"] <= _BROADCAST_USERS:
+    if totals["users"] <= BROADCAST_USERS:
         firsts = sf.broadcast(firsts)
     visible = events.where(sf.col("ts") < sf.lit(as_of)).select("user_id", "ts")
     first = visible.join(firsts, ["user_id", "ts"], "left_semi").count()

@@ -7,10 +7,12 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
+    BinaryType,
     DataType,
     DateType,
     DoubleType,
     FloatType,
+    FractionalType,
     NumericType,
     TimestampNTZType,
     TimestampType,
@@ -23,6 +25,8 @@ from pipelines.ingest.records import Records, require_columns
 
 MAGIC = b"PAR1"
 EXACT_DOUBLE = 2.0**53
+OTHERWISE_IN_JSON = (FractionalType, TimestampType, TimestampNTZType, BinaryType)
+"""JSON would say ``1.0E7`` of a float that reads as ``10000000``, and cut times to milliseconds."""
 
 
 def read_parquet(spark: SparkSession, records: Records) -> DataFrame:
@@ -78,11 +82,17 @@ def _as_records(frame: DataFrame, records: Records) -> DataFrame:
             )
             for ours, type_ in types.items()
         ),
-        F.to_json(F.struct(*(F.col(f"`{name}`") for name in frame.columns))).alias("raw"),
+        F.to_json(F.struct(*(_payload(frame, name) for name in frame.columns))).alias("raw"),
         F.lit(None).cast("string").alias("layout"),
         F.col("_metadata.file_path").alias("file"),
         F.lit(None).cast("string").alias("fault"),
     )
+
+
+def _payload(frame: DataFrame, name: str) -> Column:
+    """A column of ``raw``, which reads as the row itself did when it is tried again from quarantine."""
+    column, kind = F.col(f"`{name}`"), frame.schema[name].dataType
+    return (_text(column, kind) if isinstance(kind, OTHERWISE_IN_JSON) else column).alias(name)
 
 
 def _value(ours: str, column: Column, kind: DataType) -> Column:

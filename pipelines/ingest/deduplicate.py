@@ -19,7 +19,7 @@ def deduplicate(
     Both frames hold ``PAYLOAD``, ``mode`` and ``event_id`` (used where the source gives ids). Adds
     ``copies`` (rows of the batch with this id), ``known`` (bronze holds the id, so none of them is new)
     and ``conflict`` (the id came with more than one payload, in the batch or in bronze). ``hours`` are
-    those of the batch: the result's partitions are ranges of time where ids are derived, and hold it.
+    those of the batch: where ids are derived, the result's partitions are ranges of time.
     """
     key = SOURCE_KEY if source_ids else DERIVED_KEY
     rows = _rows(batch, key, is_new=True)
@@ -28,7 +28,10 @@ def deduplicate(
     if source_ids:
         groups, placed = key, rows.repartition(partitions, *key)
     else:
-        groups, placed = (*key, "place"), _in_time(rows, hours, partitions)
+        alone = partitions == 1 and bronze is None
+        groups = (*key, "place")
+        placed = rows.withColumn("place", F.lit(0)) if alone else _in_time(rows, hours, partitions)
+        placed = placed.repartition(partitions, "place")
     rest = [name for name in (*PAYLOAD, "mode") if name not in key]
     return (
         placed.groupBy(*groups)
@@ -53,10 +56,7 @@ def _in_time(rows: DataFrame, hours: Hours, partitions: int) -> DataFrame:
 
     Spark's own ranges would read the source once more, for a sample.
     """
-    if partitions == 1:
-        return rows.withColumn("place", F.lit(0)).repartition(1)
-    placed = _placed(rows, hours, partitions).where(F.col("is_new") | F.col("place").isNotNull())
-    return placed.repartition(partitions, "place")
+    return _placed(rows, hours, partitions).where(F.col("is_new") | F.col("place").isNotNull())
 
 
 def _placed(rows: DataFrame, hours: Hours, partitions: int) -> DataFrame:

@@ -84,8 +84,9 @@ def ingest(
     already, bronze keeps its row: what was published stays as it was, and another payload only counts as a
     conflict.
 
-    The source is read once to look at it, once for the events and, where rows were refused, once for
-    these: cheaper than keeping a copy of it (measured).
+    A first build reads the source once to look at it, once for the events and, where rows were refused, once
+    for these: cheaper than keeping a copy of it (measured). A day reads it again for the ids that bronze may
+    hold, and for events that may be late.
 
     Raises SourceError, before anything is written, where the source cannot be read as configured.
     """
@@ -157,8 +158,10 @@ def ingest_rows(
 
 def _held(
     warehouse: Warehouse, bronze: DataFrame, survey: Survey, valid: DataFrame, source_ids: bool
-) -> tuple[DataFrame, int]:
+) -> tuple[DataFrame | None, int]:
     """Bronze's events that could share an id with the batch; and how many, where these are all of them."""
+    if not survey.valid:
+        return None, 0
     dealt = 0
     if source_ids and survey.valid <= BROADCAST_IDS:
         # Looked for in place: otherwise all of bronze would be shuffled.

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.ingest.deduplicate import deduplicate, in_time
+from pipelines.ingest.deduplicate import _in_time, deduplicate, in_time
 from pipelines.placing import HOUR_US
 
 SCHEMA = (
@@ -51,6 +51,20 @@ def test_partitions_change_nothing(spark: Any, source_ids: bool) -> None:
     assert sum("'known': True" in row for row in found[0]) == len(
         {event[8] for event in batch} & {event[8] for event in bronze}
     )
+
+
+@pytest.mark.parametrize("partitions", [1, 5])
+def test_bronze_of_other_hours_is_not_moved(spark: Any, partitions: int) -> None:
+    """A stream's small batch would bring all of it into one task."""
+    batch, bronze = rows(1, 100, (10, 11)), rows(2, 200, (9, 10, 12, 40))
+    marked = (
+        spark.createDataFrame(events, SCHEMA).withColumn("is_new", F.lit(is_new))
+        for events, is_new in ((batch, True), (bronze, False))
+    )
+    moved = _in_time(next(marked).unionByName(next(marked)), hours_of(batch), partitions)
+    held = sum(event[5] // HOUR_US in (10, 11) for event in bronze)
+    assert 0 < held < len(bronze)
+    assert moved.count() == len(batch) + held
 
 
 def test_a_row_of_an_hour_that_nobody_counted_is_not_lost(spark: Any) -> None:

@@ -1,9 +1,13 @@
 """Too late, refused once, tried again: what happens to events that do not get in at first."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import deltalake
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.bronze import later_watermark
@@ -71,6 +75,41 @@ def test_refused_rows_get_in_once_their_type_is_mapped(warehouse: Warehouse, tmp
     last = run(warehouse, mended, "b3", retry=True)
     assert (last.events_in, last.kept, sum(last.rejected.values())) == (3, 0, 3)
     assert len(rejected(warehouse)) == 3
+
+
+@pytest.mark.parametrize("kind", ["parquet", "delta"])
+def test_a_refused_row_of_types_reads_as_it_would_have(
+    warehouse: Warehouse, tmp_path: Path, kind: str
+) -> None:
+    """Floats, decimals, bytes and microseconds, which JSON writes otherwise than their text reads."""
+    times = [datetime(2024, 1, 1, 0, 0, 0, microsecond, tzinfo=UTC) for microsecond in (123_456, 0, 7)]
+    table = pa.table(
+        {
+            "user": [7.0, 2e7, 0.5],
+            "item": pa.array([Decimal("1.50"), Decimal("2.00"), Decimal("10.25")], pa.decimal128(10, 2)),
+            "category": [b"c1", b"\xc3\xa9", None],
+            "type": ["share"] * 3,
+            "time": pa.array(times, pa.timestamp("us", tz="UTC")),
+        }
+    )
+    path = tmp_path / "typed"
+    if kind == "parquet":
+        path.mkdir()
+        pq.write_table(table, path / "a.parquet")
+    else:
+        deltalake.write_deltalake(path, table)
+    typed = {"format": kind, "ts_unit": "iso"}
+    mended = configure(path, source={**typed, "event_types": {"share": "feedback"}})
+    assert run(warehouse, configure(path, source=typed)).rejected == {"unknown_event_type": 3}
+    again = run(warehouse, mended, "b2", retry=True)
+    assert (again.kept, again.rejected) == (3, {})
+    plain = Warehouse(warehouse.spark, str(tmp_path / "plain"))
+    assert run(plain, mended).kept == 3
+    columns = ("user_id", "item_id", "category_id", "ts", "event_id")
+    assert events(warehouse, *columns) == events(plain, *columns)
+    assert [user for user, *_ in events(plain, "user_id")] == ["0.5", "20000000", "7"]
+    known = run(warehouse, mended, "b3")
+    assert (known.kept, known.duplicates, known.conflicts) == (0, 3, 0)
 
 
 def test_a_retried_row_came_in_time_and_a_late_one_did_not(warehouse: Warehouse, tmp_path: Path) -> None:
