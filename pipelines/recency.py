@@ -10,11 +10,9 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.broadcast import offered
 from pipelines.encode import order_by_user
 from pipelines.placing import hour_of, placed_by_hour
-
-BROADCAST_USERS = 1_000_000
-"""Up to so many users (some 100 MB) their partitions go to every core; beyond, Spark joins by shuffle."""
 
 
 def visible_users(events: DataFrame, as_of: datetime) -> DataFrame:
@@ -46,9 +44,8 @@ def place_by_recency(encoded: DataFrame, users: DataFrame, hours: list[Hour], pa
     ``users`` are ``visible_users`` of the events, ``hours`` their ``last_hours``.
     """
     places = user_partitions(users, hours, partitions)
-    if sum(hour.users for hour in hours) <= BROADCAST_USERS:
-        places = F.broadcast(places)
-    return order_by_user(encoded.join(places, "user_id"), partitions, by="place")
+    joined = encoded.join(offered(places, sum(hour.users for hour in hours)), "user_id")
+    return order_by_user(joined, partitions, by="place")
 
 
 def user_partitions(users: DataFrame, hours: list[Hour], partitions: int) -> DataFrame:

@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 from features.codes import FIRST_INDEX, MODES, NO_THEME
+from pipelines.broadcast import offered
 from pipelines.gates.figures import (
     Metrics,
     added,
@@ -23,7 +24,6 @@ from pipelines.gates.figures import (
     one_row,
     share,
 )
-from pipelines.recency import BROADCAST_USERS
 from pipelines.side_by_side import side_by_side
 
 
@@ -120,10 +120,8 @@ def event_totals(events: DataFrame, users: DataFrame, as_of: datetime) -> Metric
     """
     totals = one_row(users.agg(sf.sum("n_events").alias("events"), sf.count("*").alias("users")))
     firsts = users.select("user_id", sf.col("first_ts").alias("ts"))
-    if totals["users"] <= BROADCAST_USERS:
-        firsts = sf.broadcast(firsts)
     visible = events.where(sf.col("ts") < sf.lit(as_of)).select("user_id", "ts")
-    first = visible.join(firsts, ["user_id", "ts"], "left_semi").count()
+    first = visible.join(offered(firsts, totals["users"]), ["user_id", "ts"], "left_semi").count()
     events_visible = totals["events"] or 0
     return {"events": events_visible, "users": totals["users"], "targets": events_visible - first}
 

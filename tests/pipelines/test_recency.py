@@ -4,9 +4,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from pyspark.sql import functions as F
 
-from pipelines.recency import last_hours, user_partitions
+from features.resume import ORDERED_EVENTS
+from pipelines import broadcast
+from pipelines.recency import last_hours, place_by_recency, user_partitions, visible_users
+from pipelines.session_settings import session_settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -26,3 +30,30 @@ def test_partitions_follow_the_last_event_and_have_like_sizes(spark: Any) -> Non
     assert all(one[1] <= other[0] for one, other in pairwise(ordered))
     assert all(count == 50 for *_, count in ordered[:6]) and sum(count for *_, count in ordered[6:]) == 100
     assert min(count for *_, count in ordered) > 25
+
+
+@pytest.mark.parametrize("share", [0.0, broadcast.SHARE])
+def test_users_too_many_to_broadcast_lie_where_they_would(
+    spark: Any, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """300 users with an event every 300 hours, the last ones an hour apart, in that order."""
+    monkeypatch.setattr(broadcast, "SHARE", share)
+    bronze = spark.range(3_000).select(
+        F.concat(F.lit("u"), F.col("id") % 300).alias("user_id"),
+        F.timestamp_seconds(F.col("id") * 3_600).alias("ts"),
+    )
+    rest = [F.lit(1).alias(name) for name in ORDERED_EVENTS.names if name not in ("user_id", "ts")]
+    encoded = bronze.select("user_id", F.unix_micros("ts").alias("ts"), *rest)
+    users = visible_users(bronze, START)
+    with session_settings(
+        spark, {"spark.sql.autoBroadcastJoinThreshold": "-1", "spark.sql.adaptive.enabled": "false"}
+    ):
+        ordered = place_by_recency(encoded, users, last_hours(users), 5)
+        plan = ordered._jdf.queryExecution().executedPlan().toString()
+        found = ordered.select(F.spark_partition_id().alias("partition"), "user_id", "ts").collect()
+    assert ("SortMergeJoin" in plan) == (share == 0.0)
+    assert len(found) == 3_000
+    homes = {(row.user_id, row.partition) for row in found}
+    assert len(homes) == 300
+    by_partition = sorted((partition, int(user[1:])) for user, partition in homes)
+    assert [number for _, number in by_partition] == list(range(300))
