@@ -11,7 +11,7 @@
 MiB are the driver's heap: what it held beyond the start after a collection, the peak of its old generation
 (what outlived collections while it ran) and of all of it (the pools' peaks summed: garbage not yet collected
 is in there, the less the smaller ``--memory``). Every figure is a process of its own in local mode, where
-tasks share that heap; pipelines/README.md (Sizing) says what follows from them.
+tasks share that heap; benchmarks/README.md (What breaks first) says what follows from them.
 """
 
 import argparse

@@ -14,27 +14,31 @@ from pipelines.report.theme_table import Themes
 SHOWN: Final = 20
 """Largest themes with a row of their own; the others share one."""
 OTHERS: Final = "others"
+MOST_SESSIONS: Final = 2_000_000
+"""That are sorted by user; of more, those of a part of the users are (20 M need over 1 GB)."""
 
 
 @dataclass(frozen=True)
 class Transitions:
-    """Successive sessions of a user by their themes; 1 is none."""
+    """Successive sessions of a user by their themes; 1 is none. Of ``of_users``, a share of the users."""
 
     pairs: list[dict[str, Any]] = field(default_factory=list)  # source, target, n
+    of_users: float = 1.0
 
 
 def measure(tables: Snapshot) -> Transitions:
-    """One sort of the sessions by user and order, in bounded memory."""
+    """One sort by user and order, of the sessions of users whose hash is small where there are many."""
     if not tables.has("silver/sessions"):
         return Transitions()
-    return Transitions(
-        tables.query(
-            "WITH s AS (SELECT theme_id AS target, "
-            "lag(theme_id) OVER (PARTITION BY user_id ORDER BY ordinal) AS source FROM sessions) "
-            "SELECT source, target, count(*) AS n FROM s WHERE source IS NOT NULL "
-            "GROUP BY 1, 2 ORDER BY 1, 2"
-        )
+    _, _, rows = tables.size("silver/sessions")
+    part = min(1.0, MOST_SESSIONS / max(rows, 1))
+    some = f"WHERE md5(user_id) < '{int(part * 16**8):08x}'" if part < 1 else ""
+    pairs = tables.query(
+        "WITH s AS (SELECT theme_id AS target, "
+        f"lag(theme_id) OVER (PARTITION BY user_id ORDER BY ordinal) AS source FROM sessions {some}) "
+        "SELECT source, target, count(*) AS n FROM s WHERE source IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
     )
+    return Transitions(pairs, part)
 
 
 def section(found: Transitions, themes: Themes) -> Section:
@@ -45,8 +49,9 @@ def section(found: Transitions, themes: Themes) -> Section:
         return Section("transitions", title, "No user has two sessions in a row with a theme.")
     total = sum(row["n"] for row in known)
     stayed = sum(row["n"] for row in known if row["source"] == row["target"])
+    whose = f" ({share(found.of_users)} of the users)" if found.of_users < 1 else ""
     lead = (
-        f"Of {count(total)} pairs of successive sessions with a theme, {share(stayed, total)} stay in "
+        f"Of {count(total)} pairs of successive sessions with a theme{whose}, {share(stayed, total)} stay in "
         "theirs; the others go on to another."
     )
     return Section("transitions", title, lead, [grid(_matrix(known, themes))])

@@ -1,5 +1,6 @@
 """The build report: its numbers are the tables', its reasons stand at the top, names are text."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -12,8 +13,11 @@ import pytest
 
 from features.codes import MODES
 from pipelines.errors import ConfigError
+from pipelines.pointer import require_published
+from pipelines.report import transitions
 from pipelines.report.__main__ import main
 from pipelines.report.histories import LATEST
+from pipelines.report.snapshot import Snapshot
 from pipelines.report.write import write_report
 from tests.content import table
 from tests.e2e.reports import HOSTILE_ITEM, HOSTILE_USER, Reported
@@ -82,6 +86,24 @@ def test_hop_tests_lags_and_moves_are_those_of_the_sessions(figures: Any, sessio
     moves = pd.crosstab(before, sessions["theme_id"]).stack()
     found = {(row["source"], row["target"]): row["n"] for row in figures["transitions"]["pairs"]}
     assert found == {(int(a), int(b)): n for (a, b), n in moves.items() if n}
+
+
+def test_moves_of_many_sessions_are_those_of_a_part_of_the_users(
+    reported: Reported, sessions: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of whole users, by a hash of their id, and the section says so."""
+    monkeypatch.setattr(transitions, "MOST_SESSIONS", len(sessions) // 3)
+    root = reported.case.path()
+    found = transitions.measure(Snapshot(root, require_published(root).versions))
+    hashes = sessions["user_id"].map(lambda user: hashlib.md5(user.encode()).hexdigest())
+    some = sessions[hashes.str[:8].map(lambda first: int(first, 16)) < int(found.of_users * 16**8)]
+    assert 0 < some["user_id"].nunique() < sessions["user_id"].nunique()
+    before = some.groupby("user_id")["theme_id"].shift()
+    moves = pd.crosstab(before, some["theme_id"]).stack()
+    assert {(row["source"], row["target"]): row["n"] for row in found.pairs} == {
+        (int(a), int(b)): n for (a, b), n in moves.items() if n
+    }
+    assert found.of_users == pytest.approx(1 / 3, abs=1 / len(sessions))
 
 
 def test_rates_by_activity_sum_to_the_sessions(figures: Any, sessions: pd.DataFrame) -> None:
