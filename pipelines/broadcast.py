@@ -22,7 +22,7 @@ def most_rows(spark: SparkSession) -> int:
     context = spark.sparkContext
     jvm: Any = context._jvm
     least = jvm.Runtime.getRuntime().maxMemory()
-    if not context.master.startswith("local"):
+    if not str(context.master).startswith("local"):
         asked = context.getConf().get("spark.executor.memory", "1g")
         least = min(least, jvm.org.apache.spark.network.util.JavaUtils.byteStringAsBytes(asked))
     return int(least * SHARE / ROW_BYTES)

@@ -1,7 +1,8 @@
 """Histories of the explorer's users, from their rows of ``gold/user_sequences`` and their sessions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, Final
 
 import pyarrow as pa
@@ -46,11 +47,12 @@ def read_histories(tables: Snapshot, spec: SequenceSpec | None, chosen: Sequence
     items, categories, types = Names(), Names(), Names()
     vocabularies = {"i": items, "c": categories, "k": types}
     rows = _rows(tables, [one.user_id for one in chosen], spec)
-    sessions = _sessions(tables, [one.user_id for one in chosen])
+    found = {one.user_id: _events(rows[one.user_id], vocabularies) for one in chosen}
+    sessions = _sessions(tables, {user: events["s"][0] for user, (events, _) in found.items()})
     users = []
     for one in chosen:
-        events, first = _events(rows[one.user_id], vocabularies)
-        last = max(rows[one.user_id], key=lambda row: row["chunk"])
+        events, first = found[one.user_id]
+        last = rows[one.user_id][-1]
         users.append(
             {
                 # The scan for erased users knows a user by this key.
@@ -58,7 +60,7 @@ def read_histories(tables: Snapshot, spec: SequenceSpec | None, chosen: Sequence
                 "kind": one.kind,
                 "why": one.why,
                 "events": events,
-                "sessions": _session_rows(sessions.get(one.user_id, []), events["s"]),
+                "sessions": _session_rows(sessions.get(one.user_id, [])),
                 "strands": list(_strands(last, spec, first, categories)),
             }
         )
@@ -71,46 +73,72 @@ def read_histories(tables: Snapshot, spec: SequenceSpec | None, chosen: Sequence
 
 
 def _rows(tables: Snapshot, users: Sequence[str], spec: SequenceSpec) -> dict[str, list[dict[str, Any]]]:
-    """The users' rows: of every file the user ids are read, and the rest of row groups with one of them."""
-    wanted = pa.array(sorted(users), pa.string())
+    """The users' last rows, in order, as many as may hold their ``LATEST`` events.
+
+    Of every file ids and chunks are read, and the rest of row groups with such a row.
+    """
+    chunks = _chunks(tables, users)
+    most = 1 + ceil(LATEST / spec.targets)
     found: dict[str, list[dict[str, Any]]] = {user: [] for user in users}
+    groups: dict[tuple[str, int], dict[str, int]] = {}
+    for user, own in chunks.items():
+        last = sorted(own, reverse=True)[:most]
+        for _, path, group in last:
+            groups.setdefault((path, group), {})[user] = last[-1][0]
     columns = ["user_id", "chunk", "length", *spec.array_columns()]
     columns += [f"{family.name}__dropped" for family in spec.families]
+    for (path, group), first in groups.items():
+        with pq.ParquetFile(path) as file:
+            rows = file.read_row_group(group, columns=columns)
+        for user, chunk in first.items():
+            here = pc.and_(pc.equal(rows["user_id"], user), pc.greater_equal(rows["chunk"], chunk))
+            found[user] += rows.filter(here).to_pylist()
+    return {user: sorted(own, key=lambda row: row["chunk"]) for user, own in found.items()}
+
+
+def _chunks(tables: Snapshot, users: Sequence[str]) -> dict[str, list[tuple[int, str, int]]]:
+    """Of each user the chunks, each with the file and the row group it lies in."""
+    wanted = pa.array(sorted(users), pa.string())
+    found: dict[str, list[tuple[int, str, int]]] = {user: [] for user in users}
     for path in tables.files("gold/user_sequences"):
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
-                ids = file.read_row_group(group, columns=["user_id"]).column("user_id")
-                here = pc.is_in(ids, value_set=wanted)
-                if pc.any(here).as_py():
-                    for row in file.read_row_group(group, columns=columns).filter(here).to_pylist():
-                        found[row["user_id"]].append(row)
+                ids = file.read_row_group(group, columns=["user_id", "chunk"])
+                here = ids.filter(pc.is_in(ids["user_id"], value_set=wanted))
+                for user, chunk in zip(*(column.to_pylist() for column in here.columns), strict=True):
+                    found[user].append((chunk, path, group))
     return found
 
 
 def _events(
     rows: Sequence[dict[str, Any]], vocabularies: dict[str, Names]
 ) -> tuple[dict[str, list[int]], int]:
-    """The latest events of a user by field, and the ordinal of the first of them."""
+    """The latest events of a user by field, none between them left out, and the ordinal of the first."""
     history: dict[int, tuple[int, ...]] = {}
     for row in rows:
         fields = [row[f"events__{name}"] for name in FIELDS.values()]
         for ordinal, *values in zip(row["events__ordinal"], *fields, strict=True):
             if ordinal:
                 history[ordinal] = tuple(values)
-    kept = sorted(history)[-LATEST:]
+    last = max(history)
+    first = last
+    while first - 1 in history and last - first + 1 < LATEST:
+        first -= 1
+    kept = range(first, last + 1)
     events: dict[str, list[int]] = {}
     for at, name in enumerate(FIELDS):
         values = [history[ordinal][at] for ordinal in kept]
         names = vocabularies.get(name)
         events[name] = [names.place(value) for value in values] if names else values
-    return events, kept[0]
+    return events, first
 
 
-def _sessions(tables: Snapshot, users: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    listed = ", ".join(quoted(user) for user in users)
+def _sessions(tables: Snapshot, first: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
+    """The sessions of each user from the ``first`` one on."""
+    listed = " OR ".join(f"(user_id = {quoted(user)} AND ordinal >= {at})" for user, at in first.items())
     rows = tables.query(
         "SELECT user_id, ordinal, start_ts, end_ts, n_events, theme_id, hop_p, is_hop, is_return, return_lag "
-        f"FROM sessions WHERE user_id IN ({listed}) ORDER BY user_id, ordinal"
+        f"FROM sessions WHERE {listed} ORDER BY user_id, ordinal"
     )
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -118,9 +146,8 @@ def _sessions(tables: Snapshot, users: Sequence[str]) -> dict[str, list[dict[str
     return found
 
 
-def _session_rows(sessions: Sequence[dict[str, Any]], of_events: Sequence[int]) -> list[dict[str, Any]]:
-    """The sessions of the events that are kept."""
-    first = of_events[0]
+def _session_rows(sessions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sessions as the page has them."""
     return [
         {
             "o": row["ordinal"],
@@ -134,7 +161,6 @@ def _session_rows(sessions: Sequence[dict[str, Any]], of_events: Sequence[int]) 
             "lag": row["return_lag"],
         }
         for row in sessions
-        if row["ordinal"] >= first
     ]
 
 

@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 
 from features.codes import MODES
+from features.spec import SequenceSpec
 from pipelines.errors import ConfigError
 from pipelines.pointer import require_published
-from pipelines.report import transitions
+from pipelines.report import histories, transitions
 from pipelines.report.__main__ import main
 from pipelines.report.histories import LATEST
+from pipelines.report.sample import choose
 from pipelines.report.snapshot import Snapshot
 from pipelines.report.write import write_report
 from tests.content import table
@@ -154,6 +156,37 @@ def test_the_explorer_holds_whole_histories(reported: Reported, sessions: pd.Dat
             continue
         held = pd.Series([found["items"][at] for at in user["events"]["i"]]).value_counts()
         assert held.to_dict() == items.to_dict()
+
+
+def test_a_long_history_is_shown_from_its_last_rows(
+    reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a user with a million events nothing else may be read; what is shown is the end of the whole."""
+    root = reported.case.path()
+    pointer = require_published(root)
+    tables, spec = Snapshot(root, pointer.versions), SequenceSpec.from_json(pointer.spec)
+    chosen = choose(tables)
+    whole = histories.read_histories(tables, spec, chosen)
+    read = []
+    monkeypatch.setattr(histories, "LATEST", 5)
+    monkeypatch.setattr(
+        histories,
+        "_events",
+        lambda rows, names, of=histories._events: read.append(len(rows)) or of(rows, names),
+    )
+    short = histories.read_histories(tables, spec, chosen)
+    assert max(read) == 2
+    rows = table(root, "gold/user_sequences")
+    assert rows.loc[rows["user_id"].isin([one.user_id for one in chosen]), "chunk"].max() > 2
+    for long, own in zip(whole["users"], short["users"], strict=True):
+        named = [
+            [found["items"][at] for at in user["events"]["i"]]
+            for found, user in ((whole, long), (short, own))
+        ]
+        assert named[1] == named[0][-5:]
+        assert own["events"]["t"] == long["events"]["t"][-5:]
+        assert own["sessions"] == long["sessions"][-len(own["sessions"]) :]
+        assert own["sessions"][0]["o"] == own["events"]["s"][0]
 
 
 def test_every_section_is_there_with_a_sentence(reported: Reported) -> None:
