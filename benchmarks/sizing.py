@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipelines.ingest import BROADCAST_IDS
 
-BUILD_US = 54.0
+BUILD_US = 30.0
 """Processor time of a build, µs an event, gates included: `whole_job.py --events 20000000`."""
 
 KNOWN_US = 3.3
@@ -27,7 +27,8 @@ once to judge that. `increment.py --events 20000000`, CPU of "nothing new" less 
 
 KNOWN_SHUFFLED_US = 6.0
 """The same of a day with more than BROADCAST_IDS events, whose ids and all of the history's go through a
-shuffle instead: `increment.py --events 20000000 --share 0.5`. Provisional: not yet measured."""
+shuffle instead. Not measured by itself: a build's ingest, which shuffles each event once, and reads, cleans
+and writes it as well, takes 5.4 (`whole_job.py --events 20000000`). None where ids are derived."""
 
 REWRITE_US = 7.0
 """Of a day's run, for each event of the history in files that hold a touched user: these are written anew.
@@ -37,7 +38,7 @@ START_S = 45.0
 """What a run takes that has nothing to do: Spark's start, planning, small tables. `increment.py --events
 20000`, seconds in all of "nothing new"."""
 
-BUSY = 0.7
+BUSY = 0.77
 """Share of their time that cores are at work: the last tasks of a stage end unevenly. `whole_job.py`."""
 
 PARTITION_EVENTS = 500_000
@@ -49,15 +50,16 @@ DAY_FACTOR = 4
 MAX_PARTITIONS = 5_000
 """A shuffle has partitions × partitions blocks, and a write a file in each (and bucket); see limits.py."""
 
-BYTES = {"bronze": 17.0, "silver": 17.0, "gold": 8.0}
-"""On disk, an event: `whole_job.py`."""
+BYTES = {"bronze": 25.0, "silver": 28.0, "gold": 14.0}
+"""Of a table's newest version, an event: `whole_job.py`. Old versions lie there until upkeep removes them."""
 
-SCRATCH_BYTES = 150.0
-"""On the workers' disks while a build runs, an event: the sort's shuffle, and rows kept for later passes.
-`whole_job.py`, scratch."""
+SCRATCH_BYTES = 275.0
+"""On the workers' disks while a build runs, an event: shuffles, and rows kept for later passes.
+`whole_job.py --events 100000000`, scratch."""
 
-CORE_GIB = 3.0
-"""Memory of a core with one such partition: its share of the JVM, and its Python worker. `whole_job.py`."""
+CORE_GIB = 3.5
+"""Memory of a core with one such partition: its share of the JVM, and its Python worker. `whole_job.py
+--events 100000000`; with less it spills, down to 1 GiB of JVM (`--memory`)."""
 
 DRIVER_GIB = 1.0
 """Of a driver with little to hold: our choice, not measured."""
@@ -115,6 +117,11 @@ class Run:
         return CORE_GIB + (self.partition_events - PARTITION_EVENTS) * 200 / 2**30
 
     @property
+    def scratch_bytes(self) -> float:
+        """On the workers' disks, of all together."""
+        return self.events * SCRATCH_BYTES
+
+    @property
     def driver_gib(self) -> float:
         """Memory of the driver: tasks, blocks (of as many map tasks as partitions) and files of logs."""
         files = FILES * partitions(self.history)
@@ -136,9 +143,9 @@ def build(history: float, hours: float) -> Run:
     return Run(history * BUILD_US / 1e6, history, history, hours)
 
 
-def number(value: float) -> str:
+def number(value: float, billion: str = "B") -> str:
     """Three digits and a word: 1,200,000 is 1.2 M."""
-    for size, word in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+    for size, word in ((1e12, "T"), (1e9, billion), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g} {word}"
     return f"{value:.3g}"
@@ -147,13 +154,14 @@ def number(value: float) -> str:
 def table(daily: list[float], asked: argparse.Namespace, of: Callable[[float], Run]) -> str:
     """A row for each size."""
     heads = ["events a day", "cores", "GiB a core", "GiB of the driver", "partitions", "events each"]
-    heads += ["core hours", "cost"]
+    heads += ["core hours", "cost", "tables", "scratch, at most"]
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for events in daily:
         run = of(events)
         cells = [number(events), f"{run.cores:,}", f"{run.core_gib:.1f}", f"{run.driver_gib:.1f}"]
         cells += [f"{run.partitions:,}", number(run.partition_events), f"{run.core_hours:,.1f}"]
         cells.append(f"{run.core_hours * asked.core_hour:,.2f}")
+        cells += [f"{number(size, 'G')}B" for size in (run.history * sum(BYTES.values()), run.scratch_bytes)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -180,10 +188,6 @@ def main() -> None:
     )
     print(f"\nA build of {days:g} days, within {asked.build_hours:g} hours:\n")
     print(table(asked.events_per_day, asked, lambda events: build(events * days, asked.build_hours)))
-    stored = ", ".join(f"{name} {number(days * events)}B" for name, events in BYTES.items())
-    print(
-        f"\nOn disk for each event a day: {stored}; scratch while building: {number(days * SCRATCH_BYTES)}B."
-    )
 
 
 if __name__ == "__main__":
