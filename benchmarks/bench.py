@@ -120,17 +120,19 @@ def plot(results: list[Result], path: Path) -> None:
          "memory": one.cost.peak_bytes / GIB} for one in results
     ]  # fmt: skip
     frame = pd.DataFrame(rows)
-    scale = alt.Scale(type="log")
+    scale = alt.Scale(type="log", nice=False, padding=20)
+    sizes = alt.Axis(format="~s", values=sorted({row["events"] for row in rows}))
     charts = []
     for value, title in (("seconds", "Time in seconds, median"), ("memory", "Peak memory in GiB, median")):
-        base = alt.Chart(frame).encode(
-            x=alt.X("events", scale=scale, title="Events", axis=alt.Axis(format="~s")),
+        base = alt.Chart(frame, width=320, height=260).encode(
+            x=alt.X("events", scale=scale, title="Events", axis=sizes),
             y=alt.Y(f"median({value})", scale=scale, title=title),
             color=alt.Color("engine", title="Engine"),
         )
         lines = base.mark_line(point=alt.OverlayMarkDef(size=70))
         charts.append(lines.facet(column=alt.Column("task:N", header=alt.Header(title=None))))
-    alt.vconcat(*charts).save(str(path), scale_factor=2)
+    beside = alt.hconcat if frame["task"].nunique() == 1 else alt.vconcat
+    beside(*charts).save(str(path), scale_factor=2)
 
 
 def _row(cells: list[str]) -> str:
