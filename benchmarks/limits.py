@@ -1,6 +1,6 @@
 """What breaks first when events grow? The parts of a driver that no machine at hand can fill, simulated.
 
-    python benchmarks/limits.py                       # ten minutes
+    python benchmarks/limits.py                       # about ten minutes
     python benchmarks/limits.py --tasks 10000 --maps 1000 --files 20000
 
 - tasks: an empty task for each of N partitions: seconds and driver memory a task costs the scheduler;
@@ -141,8 +141,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tasks", type=int, nargs="*", default=[10_000, 50_000, 100_000])
-    parser.add_argument("--maps", type=int, nargs="*", default=[1_000, 2_500, 5_000])
-    parser.add_argument("--files", type=int, nargs="*", default=[20_000, 200_000])
+    parser.add_argument("--maps", type=int, nargs="*", default=[1_000, 2_500])
+    parser.add_argument("--files", type=int, nargs="*", default=[5_000, 20_000])
     parser.add_argument("--memory", default="2g", help="of the driver")
     parser.add_argument("--probe", nargs=2, metavar=("NAME", "COUNT"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
