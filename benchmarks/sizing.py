@@ -62,7 +62,7 @@ CORE_GIB = 3.5
 --events 100000000`; with less it spills, down to 1 GiB of JVM (`--memory`)."""
 
 DRIVER_GIB = 4.0
-"""Of a driver with little to hold: our choice. With it 4 M users go to every core (pipelines/broadcast.py)."""
+"""Of a driver with little to hold: our choice; so 4 M users go to every core (pipelines/broadcast.py)."""
 
 TASK_BYTES = 3_000.0
 """Of the driver, a task of its largest stage: `limits.py`, tasks, MiB old at peak."""
